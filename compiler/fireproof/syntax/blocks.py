@@ -1,0 +1,126 @@
+"""Splits a text into statements and blocks, before any of them is parsed.
+
+A statement ends at a newline or `;` outside braces. Braces after the head of a block (`table inet filter {`,
+`chain input {` ...) open a body; all others (`{ 22, 80 }`) belong to the statement. Linear in the length of the text,
+not recursive, and it goes on after an error, so that one mistake does not hide the next.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from fireproof.source.diagnostic import Diagnostics
+from fireproof.source.text import SourceFile, Span
+
+MAX_BRACES = 64
+"""Deepest nesting of braces that is read: real rulesets stay below ten."""
+MAX_STATEMENT = 8 * 1024 * 1024
+"""Longest statement outside set elements, in characters."""
+
+_MARK = re.compile(r'"[^"\n]*"|#[^\n]*|\\\r?\n|[{};\n]')
+_OBJECT = r"(?:set|map|flowtable|counter|quota|limit|secmark|synproxy|ct\s+(?:helper|timeout|expectation))\b"
+_HEADS = {
+    "top": re.compile(rf"(?:(?:add|create|insert|replace|delete|destroy|flush|list|reset)\s+)?(?:(table|chain|host)\b|({_OBJECT})|(assert)\b)"),
+    "table": re.compile(rf"(?:(chain)\b|({_OBJECT}))"),
+    "host": re.compile(r"(interface|conntrack)\b"),
+}  # fmt: skip
+_ANONYMOUS_CHAIN = re.compile(r".*\b(?:jump|goto)\s*\Z", re.DOTALL)
+
+
+@dataclass(slots=True)
+class Line:
+    """A statement: characters `start` to `end` of the file; with `body`, the head of a block.
+
+    `kind` of a block: table, chain, object, host, interface, conntrack, assert.
+    """
+
+    start: int
+    end: int
+    kind: str = ""
+    body: list[Line] | None = None
+    open: int = field(default=0, repr=False)
+
+
+def _block_kind(context: str, head: str) -> str:
+    """The kind of block that `head` opens, or "" when the brace belongs to the statement."""
+    if context == "chain":
+        return "chain" if _ANONYMOUS_CHAIN.match(head) else ""
+    pattern = _HEADS.get(context)
+    found = pattern.match(head) if pattern else None
+    if not found:
+        return ""
+    word = next(group for group in found.groups() if group)
+    return word if word in ("table", "chain", "host", "assert", "interface", "conntrack") else "object"
+
+
+def split(file: SourceFile, diagnostics: Diagnostics) -> list[Line]:
+    """The top-level statements of a file. Unbalanced braces are reported, what can be read is returned."""
+    text = file.text
+    top: list[Line] = []
+    lines = top
+    context = "top"
+    stack: list[tuple[list[Line], str, Line]] = []
+    inline: list[int] = []
+    start = 0
+
+    def finish(end: int) -> None:
+        nonlocal start
+        raw = text[start:end]
+        stripped = raw.strip()
+        if stripped:
+            first = start + (len(raw) - len(raw.lstrip()))
+            lines.append(Line(first, first + len(stripped)))
+
+    for mark in _MARK.finditer(text):
+        what = mark[0]
+        at = mark.start()
+        if what == "\n" or what == ";":
+            if not inline:
+                finish(at)
+                start = at + 1
+        elif what[0] == "#":
+            if not inline:
+                finish(at)
+                start = mark.end()
+        elif what == "{":
+            head = text[start:at].strip() if not inline else ""
+            kind = _block_kind(context, head) if head else ""
+            if kind:
+                first = start + (len(text[start:at]) - len(text[start:at].lstrip()))
+                block = Line(first, first + len(head), kind, [], at)
+                lines.append(block)
+                stack.append((lines, context, block))
+                assert block.body is not None
+                lines, context, start = block.body, kind, at + 1
+            else:
+                inline.append(at)
+            if len(stack) + len(inline) > MAX_BRACES:
+                diagnostics.error(
+                    "nesting", f"braces are nested more than {MAX_BRACES} deep", Span(file, at, at + 1),
+                    help="no ruleset needs this: look for a brace that is never closed",
+                )  # fmt: skip
+                return top
+        elif what == "}":
+            if inline:
+                inline.pop()
+            elif stack:
+                finish(at)
+                start = at + 1
+                lines, context, _ = stack.pop()
+            else:
+                diagnostics.error(
+                    "unbalanced", "this brace closes nothing", Span(file, at, at + 1),
+                    help="remove it, or look for a block above that was closed too early",
+                )  # fmt: skip
+                finish(at)
+                start = at + 1
+    if inline or stack:
+        at = inline[0] if inline else stack[-1][2].open
+        diagnostics.error(
+            "unclosed", "this brace is never closed", Span(file, at, at + 1),
+            help="add the missing `}` where the block or the list should end",
+        )  # fmt: skip
+    if not inline:
+        finish(len(text))
+    return top

@@ -1,0 +1,281 @@
+"""The lark parser, and the parse of one statement at a time.
+
+Building LALR tables costs half a second, so they are kept as JSON: inside the wheel, or in the user's cache directory.
+Rulesets repeat themselves: statements that differ only in numbers, addresses, set names and quoted text have one
+*shape*, and lark parses each shape once. The tree of a shape has `Slot`s where such literals stand.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import stat
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import lark
+from lark import Lark, Token, Tree
+from lark.exceptions import UnexpectedCharacters, UnexpectedEOF, UnexpectedInput, UnexpectedToken
+
+from fireproof.resources import grammar_text, prebuilt_tables
+
+ENTRY_POINTS = (
+    "rule", "chain_line", "set_line", "object_line", "flowtable_line", "table_line", "definition", "host_line",
+    "question", "element",
+)  # fmt: skip
+_OPTIONS: dict[str, Any] = {
+    "parser": "lalr",
+    "lexer": "contextual",
+    "propagate_positions": True,
+    "maybe_placeholders": True,
+    "start": list(ENTRY_POINTS),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A literal of a shape: number `index` of the statement's literals, lexed as terminal `type`."""
+
+    type: str
+    index: int
+
+
+Leaf = Token | Slot
+Node = Tree[Any]
+
+
+class SyntaxProblem(Exception):
+    """A statement that does not parse: offsets are within the statement."""
+
+    def __init__(self, message: str, start: int, end: int, expected: list[str]) -> None:
+        super().__init__(message)
+        self.message = message
+        self.start = start
+        self.end = end
+        self.expected = expected
+
+
+# ---- LALR tables ---------------------------------------------------------------------------------------------------
+def _fingerprint(grammar: str) -> str:
+    return hashlib.sha256(f"{lark.__version__}\n{ENTRY_POINTS}\n{grammar}".encode()).hexdigest()
+
+
+def build_tables() -> str:
+    """The LALR tables of the grammar as JSON text, for the wheel and the cache."""
+    grammar = grammar_text("nft.lark")
+    data, memo = Lark(grammar, **_OPTIONS).memo_serialize([lark.lexer.TerminalDef, lark.grammar.Rule])
+    return json.dumps({"fingerprint": _fingerprint(grammar), "data": _encode(data), "memo": _encode(memo)})
+
+
+def _encode(value: Any) -> Any:
+    """JSON has only text keys and no tuples: dictionaries become lists of pairs under a mark."""
+    if isinstance(value, dict):
+        if all(isinstance(key, str) for key in value):
+            return {key: _encode(item) for key, item in value.items()}
+        return {"\0": [[key, _encode(item)] for key, item in value.items()]}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_encode(item) for item in value]
+    return value
+
+
+def _decode(value: Any) -> Any:
+    if isinstance(value, dict):
+        pairs = value.get("\0")
+        if pairs is not None:
+            return {key: _decode(item) for key, item in pairs}
+        return {key: _decode(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_decode(item) for item in value]
+    return value
+
+
+def _cache_file() -> Path | None:
+    root = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(root, "fireproof", "nft-tables.json") if os.path.isabs(root) else None
+
+
+def _read_cache(path: Path) -> str | None:
+    """The cached tables, if nobody but this user or root can have written them."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            status = os.fstat(file.fileno())
+            if status.st_uid not in (os.geteuid(), 0) or stat.S_IMODE(status.st_mode) & 0o022:
+                return None
+            return file.read()
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _write_cache(path: Path, text: str) -> None:
+    """Best effort: a read-only home only costs time."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temporary = path.with_name(f"{path.name}.{os.getpid()}")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.replace(temporary, path)
+    except OSError:
+        pass
+
+
+def _restore(stored: dict[str, Any]) -> Lark:
+    # The way in that lark's own generated stand-alone parsers take.
+    parser: Lark = Lark._load_from_dict(_decode(stored["data"]), _decode(stored["memo"]))
+    return parser
+
+
+@cache
+def parser() -> Lark:
+    fingerprint = _fingerprint(grammar_text("nft.lark"))
+    path = _cache_file()
+    for text in (prebuilt_tables(), path and _read_cache(path)):
+        try:
+            stored = json.loads(text) if text else {}
+            if stored.get("fingerprint") == fingerprint:
+                return _restore(stored)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            continue
+    text = build_tables()
+    if path:
+        _write_cache(path, text)
+    stored = json.loads(text)
+    return _restore(stored)
+
+
+# ---- one statement -------------------------------------------------------------------------------------------------
+_TERMINAL_WORDS = {
+    "WORD": "a name", "NUMBER": "a number", "QUOTED": "quoted text", "VARIABLE": "$variable", "SETREF": "@set",
+    "IPV4": "an IPv4 address", "IPV6": "an IPv6 address", "MAC": "a MAC address", "TIME": "a time such as 30s",
+    "WILDCARD": "name*", "$END": "the end of the statement", "VERDICT": "a verdict", "JUMP": "jump or goto",
+    "PROTO": "a protocol", "OPERATOR": "a comparison", "RAW": "@base,offset,length", "META_WORD": "a meta key",
+    "BINARY": "a bit operation", "LIMIT_SENSE": "over or until", "SET_OPERATION": "add, update or delete", "NAT": "a NAT statement",
+    "EXTHDR": "an extension header", "DIRECTION": "original or reply", "BOOLEAN": "exists or missing",
+}  # fmt: skip
+
+
+def _expected(names: set[str]) -> list[str]:
+    terminals = {terminal.name: terminal for terminal in parser().terminals}
+    words = []
+    for name in names:
+        terminal = terminals.get(name)
+        if name in _TERMINAL_WORDS:
+            words.append(_TERMINAL_WORDS[name])
+        elif terminal is not None and terminal.pattern.type == "str":
+            words.append(f"`{terminal.pattern.value}`")
+    return sorted(set(words), key=lambda word: (word.startswith("`"), word))
+
+
+def parse(text: str, entry: str) -> Node:
+    """The tree of one statement; positions are offsets in `text`.
+
+    Raises SyntaxProblem where it does not fit the grammar.
+    """
+    try:
+        return parser().parse(text, start=entry)
+    except UnexpectedToken as problem:
+        expected = _expected(set(problem.accepts or problem.expected))
+        token = problem.token
+        if token.type == "$END":
+            raise SyntaxProblem("the statement ends too early", len(text.rstrip()), len(text), expected) from None
+        start = token.start_pos or 0
+        raise SyntaxProblem(f"unexpected `{_shorten(str(token))}`", start, start + len(token), expected) from None
+    except UnexpectedCharacters as problem:
+        at = problem.pos_in_stream
+        expected = _expected(set(problem.allowed or ()))
+        character = text[at]
+        what = f"`{character}`" if character.isprintable() else f"the character U+{ord(character):04X}"
+        raise SyntaxProblem(f"unexpected {what}", at, at + 1, expected) from None
+    except (UnexpectedEOF, UnexpectedInput):
+        raise SyntaxProblem("the statement ends too early", len(text.rstrip()), len(text), []) from None
+
+
+def _shorten(text: str, limit: int = 40) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+# ---- shapes --------------------------------------------------------------------------------------------------------
+_LITERAL = re.compile(
+    r'("[^"\n]*"'
+    r"|(?<![\w.$@])@[A-Za-z_.][\w.\/-]*(?!\s*,)"
+    r"|(?<![\w.$@:])(?:(?:[0-9a-fA-F]{0,4}:){2,7}(?:[0-9a-fA-F]{1,4})?(?:\.\d{1,3}){0,3}|\d[\w.]*)(?![\w.:]))"
+)
+_MAX_SHAPE = 4096
+"""Longest statement, in characters, that is worth remembering by shape."""
+
+
+@dataclass(slots=True)
+class Shape:
+    """`tree` with slots, or None when this shape must be parsed anew each time.
+
+    `memo` belongs to the resolver: what each part of the tree became for which literals.
+    """
+
+    tree: Node | None
+    memo: dict[Any, Any] = field(default_factory=dict)
+
+
+class ShapeCache:
+    """Parses statements of one entry point, each shape once."""
+
+    def __init__(self, entry: str) -> None:
+        self.entry = entry
+        self._shapes: dict[tuple[Any, ...], Shape] = {}
+
+    def parse(self, text: str) -> tuple[Shape, list[str]] | None:
+        """The shape of a statement and its literals, or None when it has to be parsed by `parse`.
+
+        Raises SyntaxProblem for the first statement of a shape that does not parse.
+        """
+        if len(text) > _MAX_SHAPE:
+            return None
+        pieces = _LITERAL.split(text)
+        literals = pieces[1::2]
+        key = (*pieces[::2], *map(_literal_class, literals))
+        shape = self._shapes.get(key)
+        if shape is None:
+            shape = Shape(_with_slots(parse(text, self.entry), pieces))
+            self._shapes[key] = shape
+        return (shape, literals) if shape.tree is not None else None
+
+
+def _literal_class(text: str) -> str:
+    first = text[0]
+    if first == '"' or first == "@":
+        return first
+    if text.isdigit():
+        return "N"
+    if ":" in text:
+        return "M" if text.count(":") == 5 and "::" not in text else ":"
+    if "." in text:
+        return "."
+    return "x" if text[:2] in ("0x", "0X") else "T" if text[-1] in "smhd" and "x" not in text else text
+
+
+def _with_slots(tree: Node, pieces: list[str]) -> Node | None:
+    """The tree with a Slot for each literal, or None when the literals are not whole tokens of it."""
+    index_of: dict[tuple[int, int], int] = {}
+    at = 0
+    for number, piece in enumerate(pieces):
+        if number % 2:
+            index_of[at, at + len(piece)] = number // 2
+        at += len(piece)
+    used: set[int] = set()
+
+    def replace(node: Any) -> Any:
+        if isinstance(node, Tree):
+            return Tree(node.data, [replace(child) for child in node.children])
+        if isinstance(node, Token):
+            assert node.start_pos is not None and node.end_pos is not None
+            index = index_of.get((node.start_pos, node.end_pos))
+            if index is not None:
+                used.add(index)
+                return Slot(node.type, index)
+        return node
+
+    slotted = replace(tree)
+    return slotted if len(used) == len(index_of) and isinstance(slotted, Tree) else None

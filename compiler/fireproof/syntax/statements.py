@@ -1,0 +1,570 @@
+"""The trees of statements to the statements of the model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lark import Tree
+
+from fireproof.extensions import readers
+from fireproof.model.expression import (
+    Binary,
+    Concat,
+    Constant,
+    Element,
+    Expression,
+    Interval,
+    Key,
+    MapLookup,
+    Right,
+    SetLiteral,
+    SetReference,
+    VerdictTarget,
+)
+from fireproof.model.statement import (
+    Duplicate,
+    FlowOffload,
+    ForeignMatch,
+    Forward,
+    Log,
+    Mangle,
+    Match,
+    Meter,
+    Nat,
+    Notrack,
+    ObjectReference,
+    Queue,
+    Reject,
+    ResetOption,
+    SetUpdate,
+    Statement,
+    Synproxy,
+    Tproxy,
+    Verdict,
+    VerdictMap,
+)
+from fireproof.netfilter.datatypes import DATATYPES
+from fireproof.netfilter.keys import CT_KEYS, META_KEYS
+from fireproof.netfilter.reject import DEFAULT_REJECT
+from fireproof.syntax import selectors, sets, values
+from fireproof.syntax.grammar import Node, Shape
+from fireproof.syntax.scope import Context, MeaningError, leaves, suggest, unquote
+from fireproof.syntax.values import Type, integer, milliseconds, type_of
+
+_OPERATORS = {"eq": "==", "ne": "!=", "lt": "<", "gt": ">", "le": "<=", "ge": ">="}
+_PORT = type_of("inet_service", 16)
+_ADDRESS = {"ip": type_of("ipv4_addr", 32), "ip6": type_of("ipv6_addr", 128)}
+
+
+def rule(context: Context, tree: Node, shape: Shape | None = None) -> tuple[tuple[Statement, ...], str | None]:
+    """The statements and the comment of a rule. Statements of a known shape with known literals are reused."""
+    comment: str | None = None
+    found: list[Statement] = []
+    for child in tree.children:
+        if child is None:
+            continue
+        if child.data == "comment":
+            comment = unquote(context.text(child.children[0]))
+            continue
+        if shape is None:
+            found.append(statement(context, child))
+            continue
+        slots = shape.memo.get(id(child))
+        if slots is None:
+            slots = [leaf.index for leaf in leaves(child) if not isinstance(leaf, str)]
+            shape.memo[id(child)] = slots
+        literals = context.literals
+        key = (id(child), context.family, context.scope.generation, *[literals[slot] for slot in slots])
+        known = shape.memo.get(key)
+        if known is None:
+            known = statement(context, child)
+            # What depends on the sets around it is made anew, as sets may be declared in between.
+            if not isinstance(known, Mangle | Nat | Tproxy | VerdictMap):
+                shape.memo[key] = known
+        found.append(known)
+    return tuple(found), comment
+
+
+def statement(context: Context, node: Node) -> Statement:
+    reader = _STATEMENTS.get(node.data)
+    if reader is not None:
+        return reader(context, node)
+    if node.data == "extension":
+        node = node.children[0]
+    return readers()[node.data](context, node)
+
+
+# ---- matches -------------------------------------------------------------------------------------------------------
+def match(context: Context, node: Node) -> Match:
+    left = selectors.selector(context, node.children[0])
+    right_node = node.children[-1]
+    operator = ""
+    if len(node.children) == 3:
+        text = context.text(node.children[1])
+        operator = _OPERATORS.get(text, text)
+    types = selectors.types_of(left)
+    members = right_node.children
+    kind = DATATYPES[types[0].datatype.name].kind if len(types) == 1 else ""
+    if len(members) == 1:
+        reference = values.set_reference(context, right_node)
+        if reference is not None:
+            return _set_match(left, operator, reference, node)
+        inner = values.sole(context, right_node)
+        if (isinstance(inner, Tree) and inner.data in ("set_literal", "definition")) or _is_list_variable(inner):
+            if kind != "bitmask" or inner.data == "set_literal":
+                return _set_match(left, operator, sets.set_literal(context, inner, types), node)
+            right_node, members = inner, inner.children
+    masked = _masked(context, left, operator, right_node, types, kind)
+    if masked is not None:
+        return masked
+    if len(members) > 1:
+        if kind != "bitmask":
+            raise MeaningError(
+                "a list without braces only works for flags", right_node, "write a set: { …, … }", "value"
+            )
+        total = 0
+        for member in members:
+            total |= _sole_number(context, member, types)
+        return Match(left, operator or "in", (Interval(total, total),))
+    keys = values.keys(context, right_node.children[0], types)
+    if len(keys) > 1:
+        if kind == "bitmask":
+            total = 0
+            for key in keys:
+                total |= _low(key, right_node)
+            return Match(left, operator or "in", (Interval(total, total),))
+        return _set_match(left, operator, SetLiteral(tuple(Element(key) for key in keys)), node)
+    key = keys[0]
+    if operator in ("<", ">", "<=", ">=") and (
+        not isinstance(key[0], Interval) or key[0].low != key[0].high or len(key) > 1
+    ):
+        raise MeaningError(f"`{operator}` compares with a single number", right_node, code="value")
+    if operator == "!" and kind != "bitmask":
+        raise MeaningError("`!` tests flags; to negate a match write `!=`", node.children[1], code="value")
+    if not operator:
+        # Without an operator nft tests flags for "any of these bits", and everything else for equality.
+        operator = "in" if kind == "bitmask" and not isinstance(left, Binary) and _is_single(key) else "=="
+    return Match(left, operator, key)
+
+
+def _is_single(key: Key) -> bool:
+    return len(key) == 1 and isinstance(key[0], Interval) and key[0].low == key[0].high
+
+
+def _is_list_variable(node: Any) -> bool:
+    return isinstance(node, Tree) and node.data == "value_list" and len(node.children) > 1
+
+
+def _low(key: Key, node: Any) -> int:
+    part = key[0]
+    if not isinstance(part, Interval):
+        raise MeaningError("a number is needed here", node, code="value")
+    return part.low
+
+
+def _sole_number(context: Context, node: Node, types: tuple[Type, ...]) -> int:
+    total = 0
+    for key in values.keys(context, node, types):
+        total |= _low(key, node)
+    return total
+
+
+def _set_match(left: Expression, operator: str, right: Right, node: Node) -> Match:
+    if operator not in ("", "==", "!="):
+        raise MeaningError(f"`{operator}` does not go with a set", node.children[1], "use `!=` or no operator", "value")
+    return Match(left, operator or "==", right)
+
+
+def _masked(
+    context: Context, left: Expression, operator: str, node: Node, types: tuple[Type, ...], kind: str
+) -> Match | None:
+    """`tcp flags syn / fin,syn,rst,ack`: compare under a mask."""
+    if kind != "bitmask" or len(types) != 1:
+        return None
+    slash = None
+    for index, member in enumerate(node.children):
+        if isinstance(member, Tree) and member.data == "concat" and member.children[0].data == "prefix":
+            slash = index
+            break
+    if slash is None:
+        return None
+    middle = node.children[slash].children[0]
+    value = values.constant(context, middle.children[0], types[0])
+    mask = values.constant(context, middle.children[1], types[0])
+    for member in node.children[:slash]:
+        value |= _sole_number(context, member, types)
+    for member in node.children[slash + 1 :]:
+        mask |= _sole_number(context, member, types)
+    masked = Binary("&", left, Constant(mask, left.datatype, left.bits))
+    if operator not in ("", "==", "!="):
+        raise MeaningError(f"`{operator}` does not go with a mask", node, code="value")
+    return Match(masked, operator or "==", (Interval(value, value),))
+
+
+def _vmap(context: Context, node: Node) -> VerdictMap:
+    key = selectors.selector(context, node.children[0])
+    target = sets.reference_or_literal(context, node.children[1])
+    if isinstance(target, SetReference):
+        return VerdictMap(key, target)
+    return VerdictMap(key, sets.set_literal(context, target, selectors.types_of(key), "verdict"))
+
+
+def _verdict(context: Context, node: Node) -> Verdict:
+    if context.anonymous_chain and len(node.children) == 1 and context.text(node.children[0]) in ("jump", "goto"):
+        return Verdict(VerdictTarget(context.text(node.children[0]), context.anonymous_chain))
+    return Verdict(sets.verdict(context, node))
+
+
+# ---- changes -------------------------------------------------------------------------------------------------------
+def _mangle(context: Context, node: Node) -> Statement:
+    target = selectors.selector(context, node.children[0])
+    key = getattr(target, "key", None)
+    if type(target).__name__ == "Ct" and key in ("helper", "timeout", "expectation"):
+        return ObjectReference(f"ct {key}", _object_name(context, node.children[1]))
+    if isinstance(target, Concat) or not _settable(target):
+        raise MeaningError("this can be matched but not set", node.children[0], code="value")
+    needed = selectors.type_of_expression(target)
+    found = selectors.value(context, node.children[1], needed)
+    if needed.datatype.kind == "bitmask" and isinstance(found, Concat):
+        raise MeaningError("a single value is needed here", node.children[1], code="value")
+    return Mangle(target, found)
+
+
+def _settable(target: Expression) -> bool:
+    name = type(target).__name__
+    if name == "Meta":
+        return META_KEYS[target.key].settable  # type: ignore[union-attr]
+    if name == "Ct":
+        return target.key in CT_KEYS and CT_KEYS[target.key].settable  # type: ignore[union-attr]
+    return name in ("Payload", "HeaderOption")
+
+
+def _object_name(context: Context, node: Node) -> str | Expression:
+    """The name of an object, or the map that chooses it."""
+    if isinstance(node, Tree) and node.data == "value" and node.children[1] is not None:
+        return sets.map_lookup(
+            context, selectors.concatenation(context, node.children[0], None), node.children[1], (type_of("string", 0),)
+        )
+    found = leaves(node)
+    if len(found) != 1:
+        raise MeaningError("the name of an object is needed here", node, code="value")
+    leaf = found[0]
+    if leaf.type == "VARIABLE":
+        inner = values.sole(context, Tree("literal", [leaf]))
+        leaf = inner.children[-1] if isinstance(inner, Tree) else inner
+    return unquote(context.text(leaf))
+
+
+def _reference(kind: str) -> Any:
+    def read(context: Context, node: Node) -> ObjectReference:
+        child = node.children[0].children[0]
+        if isinstance(child, Tree):
+            key = selectors.concatenation(context, child.children[0], None)
+            target = sets.reference_or_literal(context, child.children[1])
+            if isinstance(target, SetReference):
+                lookup = MapLookup(key, target, kind, 0)
+            else:
+                literal = sets.set_literal(context, target, selectors.types_of(key), kind)
+                lookup = MapLookup(key, literal, kind, 0)
+            return ObjectReference(kind, lookup)
+        return ObjectReference(kind, _object_name(context, Tree("literal", [child])))
+
+    return read
+
+
+def _set_update(context: Context, node: Node) -> SetUpdate:
+    operation, reference, element, data = node.children
+    name = context.text(reference)[1:]
+    named = context.find_set(name)
+    types = tuple(type_of(n, b) for n, b in zip(named.key, named.key_bits, strict=True)) if named else None
+    key = _update_key(context, element.children[0], types)
+    timeout, stateful = _options(context, element.children[1:])
+    value: Expression | None = None
+    if data is not None:
+        needed = type_of(named.data[0], named.data_bits[0]) if named and len(named.data) == 1 else None
+        value = selectors.value(context, data, needed)
+    return SetUpdate(context.text(operation), name, key, value, timeout, stateful)
+
+
+def _update_key(context: Context, node: Node, types: tuple[Type, ...] | None) -> Expression:
+    if node.children[1] is not None:
+        return selectors.value(context, node, None)
+    if types is not None and len(types) != len(node.children[0].children):
+        raise MeaningError(f"the set's elements have {len(types)} parts", node, code="value")
+    return selectors.concatenation(context, node.children[0], types)
+
+
+def _options(context: Context, nodes: list[Any]) -> tuple[int | None, tuple[Statement, ...]]:
+    timeout: int | None = None
+    stateful: list[Statement] = []
+    for child in nodes:
+        if child is None:
+            continue
+        if child.data == "element_timeout":
+            timeout = milliseconds(context.text(child.children[0]))
+        elif child.data in readers():
+            stateful.append(readers()[child.data](context, child))
+    return timeout, tuple(stateful)
+
+
+def _legacy_update(context: Context, node: Node) -> SetUpdate:
+    operation, element, reference = node.children
+    timeout, stateful = _options(context, element.children[1:])
+    key = selectors.value(context, element.children[0], None)
+    return SetUpdate(context.text(operation), context.text(reference)[1:], key, None, timeout, stateful)
+
+
+def _meter(context: Context, node: Node) -> Meter:
+    name, size, key, *options = node.children
+    timeout, stateful = _options(context, options)
+    number = integer(context.text(size)) if size is not None else None
+    return Meter(context.text(name), number, selectors.value(context, key, None), timeout, stateful)
+
+
+# ---- address translation -------------------------------------------------------------------------------------------
+def _nat(context: Context, node: Node) -> Nat:
+    kind = context.text(node.children[0])
+    family, target, flags = None, None, ()
+    for child in node.children[1:]:
+        if child is None:
+            continue
+        if child.data == "nat_family":
+            family = context.text(child.children[0])
+            if family not in ("ip", "ip6"):
+                raise MeaningError("NAT works on ip or ip6", child, code="value")
+        elif child.data == "nat_flags":
+            flags = tuple(context.text(leaf) for leaf in child.children)
+        else:
+            target = child
+    if target is None:
+        if kind in ("snat", "dnat"):
+            raise MeaningError(f"`{kind}` needs `to` and an address", node.children[0], code="value")
+        return Nat(kind, family, None, None, flags)
+    address, port, pair = _nat_target(context, target, family)
+    if kind in ("masquerade", "redirect") and address is not None:
+        raise MeaningError(
+            f"`{kind}` chooses the address itself; only a port can follow", target, f"write `{kind} to :PORT`", "value"
+        )
+    if address is not None and family is None and not pair:
+        family = _family_of(address) or (context.family if context.family in ("ip", "ip6") else None)
+    return Nat(kind, family, address, port, flags, pair or node.data == "nat_pair", node.data == "nat_prefix")
+
+
+def _family_of(address: Key | Expression) -> str | None:
+    datatype = getattr(address, "datatype", "")
+    if isinstance(address, tuple):
+        return None
+    return {"ipv4_addr": "ip", "ipv6_addr": "ip6"}.get(datatype.split(" ")[0])
+
+
+def _nat_target(
+    context: Context, node: Node, family: str | None
+) -> tuple[Key | Expression | None, Key | Expression | None, bool]:
+    if node.data == "nat_port":
+        return None, _nat_value(context, node.children[0], _PORT), False
+    if family is None:
+        family = context.family if context.family in ("ip", "ip6") else _guess_family(context, node.children[0])
+    needed = _ADDRESS[family or "ip"]
+    address = _nat_value(context, node.children[0], needed)
+    if isinstance(address, MapLookup) and " . " in address.datatype:
+        return address, None, True
+    port = _nat_value(context, node.children[1], _PORT) if node.data == "nat_address_port" else None
+    return address, port, False
+
+
+def _guess_family(context: Context, node: Node) -> str | None:
+    for leaf in leaves(node):
+        if leaf.type == "VARIABLE":
+            inner = values.sole(context, Tree("literal", [leaf]))
+            found = leaves(inner)
+            kinds = {item.type for item in found if hasattr(item, "type")}
+        else:
+            kinds = {leaf.type}
+        if "IPV6" in kinds:
+            return "ip6"
+        if "IPV4" in kinds:
+            return "ip"
+    return None
+
+
+def _nat_value(context: Context, node: Node, type: Type) -> Key | Expression:
+    """One value, a range, a prefix, or something computed."""
+    low_node, dash, slash = node.children if len(node.children) == 3 else (node.children[0], None, None)
+    plain = low_node.children[0]
+    if low_node.children[1] is None and len(plain.children) == 1 and len(plain.children[0].children) == 1:
+        inner = values.sole(context, plain.children[0].children[0])
+        if isinstance(inner, Tree) and inner.data in ("range", "prefix"):
+            return (values.part_values(context, inner, type)[0],)
+    low = selectors.value(context, low_node, type)
+    if dash is None and slash is None:
+        return (Interval(low.value, low.value),) if isinstance(low, Constant) and isinstance(low.value, int) else low
+    if not isinstance(low, Constant) or not isinstance(low.value, int):
+        raise MeaningError("a range goes between two plain values", node, code="value")
+    if slash is not None:
+        length = selectors.value(context, slash, type_of("integer", 8))
+        bits = type.bits
+        if not isinstance(length, Constant) or not isinstance(length.value, int) or length.value > bits:
+            raise MeaningError(f"a prefix length is a number up to {bits}", slash, code="value")
+        rest = bits - length.value
+        first = low.value >> rest << rest
+        return (Interval(first, first | (1 << rest) - 1),)
+    high = selectors.value(context, dash, type)
+    if not isinstance(high, Constant) or not isinstance(high.value, int):
+        raise MeaningError("a range goes between two plain values", node, code="value")
+    if high.value < low.value:
+        raise MeaningError("this range ends before it starts", node, "swap its ends", "value")
+    return (Interval(low.value, high.value),)
+
+
+def _tproxy(context: Context, node: Node) -> Tproxy:
+    family_node, target = node.children
+    family = context.text(family_node.children[0]) if family_node else None
+    address, port, _ = _nat_target(context, target, family)
+    if address is not None and family is None:
+        family = context.family if context.family in ("ip", "ip6") else _guess_family(context, target)
+    return Tproxy(family, address, port)
+
+
+# ---- the rest ------------------------------------------------------------------------------------------------------
+def _log(context: Context, node: Node) -> Log:
+    found: dict[str, Any] = {}
+    flags: list[str] = []
+    for option in node.children:
+        name = option.data.removeprefix("log_")
+        if name == "flags":
+            flags += _log_flags(context.text(option.children[0]))
+        elif name in ("group", "snaplen", "threshold"):
+            found[name] = integer(context.text(option.children[0]))
+        else:
+            leaf = option.children[0]
+            if leaf.type == "VARIABLE":
+                inner = values.sole(context, Tree("literal", [leaf]))
+                leaf = inner.children[-1] if isinstance(inner, Tree) else inner
+            found[name] = unquote(context.text(leaf))
+    if found.get("level") not in (None, *LOG_LEVELS):
+        raise MeaningError(f"`{found['level']}` is not a log level", node, suggest(found["level"], LOG_LEVELS), "value")
+    # Linux: NF_LOG_PREFIXLEN is 128 with the closing zero byte.
+    if len(found.get("prefix", "").encode()) > 127:
+        raise MeaningError("a log prefix has at most 127 bytes", node, "shorten it", "value")
+    return Log(flags=tuple(flags), **found)
+
+
+LOG_LEVELS = ("emerg", "alert", "crit", "err", "warn", "notice", "info", "debug", "audit")
+
+
+def _log_flags(text: str) -> list[str]:
+    first, *rest = text.replace(",", " ").split()
+    return [f"{first} {word}" for word in rest] or [first]
+
+
+def _reject(context: Context, node: Node) -> Reject:
+    kind, code = DEFAULT_REJECT.get(context.family, ("icmpx", 1))
+    return Reject(kind, code)
+
+
+def _reject_icmp(context: Context, node: Node) -> Reject:
+    kind = context.text(node.children[0])
+    datatypes = {"icmp": "icmp_code", "icmpv6": "icmpv6_code", "icmpx": "icmpx_code"}
+    if kind not in datatypes:
+        raise MeaningError(f"`reject with {kind}` is not known", node.children[0], "icmp, icmpv6, icmpx or `tcp reset`")
+    leaf = node.children[-1]
+    if leaf.type == "VARIABLE":
+        inner = values.sole(context, Tree("literal", [leaf]))
+        leaf = inner.children[-1] if isinstance(inner, Tree) else inner
+    part = values.literal(context, leaf, type_of(datatypes[kind], 8))
+    assert isinstance(part, Interval)
+    return Reject(kind, part.low)
+
+
+def _reject_reset(context: Context, node: Node) -> Reject:
+    if context.text(node.children[0]) != "tcp":
+        raise MeaningError("only TCP has a reset", node.children[0], "write `tcp reset`")
+    return Reject("tcp-reset", None)
+
+
+def _queue(context: Context, node: Node) -> Queue:
+    options = node.children[0]
+    number: Key | Expression | None = None
+    flags: list[str] = []
+    for child in options.children if options is not None else ():
+        if child is None:
+            continue
+        if child.data == "queue_flags":
+            flags += [context.text(leaf) for leaf in child.children]
+        else:
+            low_node, high_node = child.children
+            type = type_of("integer", 16)
+            low = selectors.value(context, low_node, type)
+            if isinstance(low, Constant) and isinstance(low.value, int):
+                high = selectors.value(context, high_node, type) if high_node is not None else low
+                if not isinstance(high, Constant) or not isinstance(high.value, int) or high.value < low.value:
+                    raise MeaningError("a range of queues goes from a lower to a higher number", child, code="value")
+                number = (Interval(low.value, high.value),)
+            else:
+                number = low
+    return Queue(number, tuple(flags))
+
+
+def _synproxy(context: Context, node: Node) -> Synproxy:
+    mss = wscale = None
+    flags: list[str] = []
+    for option in node.children:
+        if option.data == "synproxy_mss":
+            mss = integer(context.text(option.children[0]))
+        elif option.data == "synproxy_wscale":
+            wscale = integer(context.text(option.children[0]))
+        else:
+            flags.append({"synproxy_timestamp": "timestamp", "synproxy_sack": "sack-perm"}[option.data])
+    return Synproxy(mss, wscale, tuple(flags))
+
+
+def _device(context: Context, node: Any) -> Expression:
+    return selectors.value(context, node, type_of("iface_index", 32))
+
+
+def _address_needed(context: Context, node: Node) -> Type:
+    family = context.family if context.family in ("ip", "ip6") else _guess_family(context, node)
+    return _ADDRESS[family or "ip"]
+
+
+def _dup(context: Context, node: Node) -> Duplicate:
+    target, device = node.children
+    if context.family == "netdev":
+        return Duplicate(_device(context, target))
+    address = selectors.value(context, target, _address_needed(context, target))
+    return Duplicate(address, _device(context, device) if device is not None else None)
+
+
+def _fwd(context: Context, node: Node) -> Forward:
+    if len(node.children) == 1:
+        return Forward(_device(context, node.children[0]))
+    family, address, device = node.children
+    name = context.text(family.children[0])
+    return Forward(_device(context, device), name, selectors.value(context, address, _ADDRESS.get(name)))
+
+
+def _flow(context: Context, node: Node) -> FlowOffload:
+    return FlowOffload(context.text(node.children[0])[1:])
+
+
+def _reset_option(context: Context, node: Node) -> ResetOption:
+    return ResetOption(context.text(node.children[1]))
+
+
+def _xt(context: Context, node: Node) -> ForeignMatch:
+    return ForeignMatch(context.text(node.children[0]), unquote(context.text(node.children[1])))
+
+
+def _notrack(context: Context, node: Node) -> Notrack:
+    return Notrack()
+
+
+_STATEMENTS = {
+    "match": match, "vmap": _vmap, "verdict": _verdict, "mangle": _mangle, "counter_reference": _reference("counter"),
+    "quota_reference": _reference("quota"), "limit_reference": _reference("limit"),
+    "synproxy_reference": _reference("synproxy"), "set_update": _set_update, "legacy_update": _legacy_update,
+    "meter": _meter, "nat_plain": _nat, "nat_to": _nat, "nat_prefix": _nat, "nat_pair": _nat, "tproxy": _tproxy,
+    "log": _log, "reject": _reject, "reject_icmp": _reject_icmp, "reject_reset": _reject_reset, "queue": _queue,
+    "synproxy": _synproxy, "dup": _dup, "fwd": _fwd, "flow": _flow, "reset_option": _reset_option, "xt": _xt,
+    "notrack": _notrack,
+}  # fmt: skip
