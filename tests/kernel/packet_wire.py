@@ -1,7 +1,7 @@
-"""A throw-away router for packet tests: a network namespace of its own with two TUN ports whose far ends are this process.
+"""A throw-away router for packet tests: a network namespace of its own with two TUN ports held by this process.
 
-lan0 is 10.0.1.1/24 and fd00:1::1/64, wan0 is 10.0.2.1/24 and fd00:2::1/64. A write to a port runs the kernel's whole receive
-path before it returns, so what comes out can be read at once: nothing sleeps.
+lan0 is 10.0.1.1/24 and fd00:1::1/64, wan0 is 10.0.2.1/24 and fd00:2::1/64. A write to a port runs the kernel's whole
+receive path before it returns, so what comes out can be read at once: nothing sleeps.
 """
 
 import ctypes
@@ -65,7 +65,7 @@ class Wire:
 
     def collect(self, port: str) -> list[bytes]:
         """What came out of a port since the last look; the router's own multicast chatter is left out."""
-        packets = []
+        packets: list[bytes] = []
         while True:
             try:
                 raw = os.read(self._ports[port], 70000)

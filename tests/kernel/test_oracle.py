@@ -372,6 +372,15 @@ def test_made_here(oracle: Oracle, source: str, server: str) -> None:
         assert l4_checksum_ok(parse(only_packet(outcome, "lo")))
 
 
+def test_the_way_of_an_answer_to_this_host_is_not_the_packets_own(traced: Oracle) -> None:
+    """The answer comes back through prerouting and input before the kernel records that the packet was dropped."""
+    hooks = ("prerouting", "input", "postrouting")
+    traced.load(table(*(chain(hook) for hook in hooks), chain("output", "tcp dport 82 reject with tcp reset")))
+    outcome = traced.send_local(tcp("10.0.2.1", 1000, S, 82))
+    assert [(step.hook, step.verdict) for step in outcome.path] == [("output", "drop")]
+    assert [step.hook for step in outcome.side_path] == ["output", "postrouting", "prerouting", "input"]
+
+
 def test_made_here_for_here(oracle: Oracle) -> None:
     oracle.load(table(chain("input", "tcp dport 22 reject")))
     for end in ("127.0.0.1", "::1"):

@@ -69,6 +69,10 @@ GOOD = {
         {"add": {"set": {**TABLE, "name": "s", "type": ["ipv4_addr", "inet_service"], "flags": ["interval"]}}}
     ),
     "typeof": ruleset({"set": {**TABLE, "name": "s", "type": {"typeof": SADDR}, "handle": 4, "flags": "timeout"}}),
+    "listed map of a joined value": ruleset(
+        {"map": {**TABLE, "name": "m", "handle": 6, "type": "ipv4_addr", "map": "ipv4_addr . inet_service"}}
+    ),
+    "listed dormant table": ruleset({"table": {"family": "inet", "name": "t", "handle": 1, "flags": ["dormant"]}}),
     "flowtable": ruleset({"add": {"flowtable": {**TABLE, "name": "f", "hook": "ingress", "prio": 0, "dev": "lan0"}}}),
     "offload": add_rule({"flow": {"op": "add", "flowtable": "@f"}}),
     "listed xt": ruleset(
@@ -111,6 +115,13 @@ BAD = {
     "a comment that nft prints and cannot read": add_rule({"accept": None}, comment='say "no"'),
     "a comment that kills nft": add_rule({"accept": None}, comment="x" * 254),
     "unknown set flag": ruleset({"add": {"set": {**TABLE, "name": "s", "type": "mark", "flags": ["intervals"]}}}),
+    "a map whose value is joined becomes a set": ruleset(
+        {"add": {"map": {**TABLE, "name": "m", "type": "ipv4_addr", "map": ["ipv4_addr", "inet_service"]}}}
+    ),
+    "the policy of a ct timeout is lost": ruleset(
+        {"add": {"ct timeout": {**TABLE, "name": "t", "protocol": "tcp", "policy": {"established": 60}}}}
+    ),
+    "a dormant table becomes active": ruleset({"add": {"table": {"family": "inet", "name": "t", "flags": "dormant"}}}),
     "unknown command": ruleset({"ad": {"table": {"family": "inet", "name": "edge"}}}),
     "two commands in one object": ruleset(
         {"add": {"table": {"family": "ip", "name": "a"}}, "flush": {"ruleset": None}}

@@ -15,6 +15,7 @@ import struct
 from pathlib import Path
 
 from fireproof.kernel import netlink
+from fireproof.kernel.namespace import KernelUnavailable
 from fireproof.kernel.netlink import Netlink, NetlinkError
 
 _RTM_NEWLINK, _RTM_NEWADDR, _RTM_NEWROUTE = 16, 20, 24
@@ -47,7 +48,10 @@ def check_name(name: str) -> None:
 def open_tun(name: str) -> int:
     """Makes TUN interface `name`; packets are read from and written to the descriptor without any header."""
     check_name(name)
-    descriptor = os.open(TUN_DEVICE, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        descriptor = os.open(TUN_DEVICE, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise KernelUnavailable(f"no {TUN_DEVICE}: {error.strerror}") from error
     try:
         request = struct.pack("16sH22x", os.fsencode(name), _IFF_TUN | _IFF_NO_PI | _IFF_TUN_EXCL)
         fcntl.ioctl(descriptor, _TUNSETIFF, request)

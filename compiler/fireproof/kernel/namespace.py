@@ -24,7 +24,7 @@ CHILD_ENVIRONMENT: Mapping[str, str] = {"PATH": ":".join(SYSTEM_PATH), "LC_ALL":
 """Nothing of the caller's environment reaches a child. UTC, because nft converts `meta hour` with its own time zone."""
 
 
-class KernelUnavailable(RuntimeError):  # noqa: N818 - a state of the machine, not a failure
+class KernelUnavailable(RuntimeError):
     """This machine cannot answer for the kernel; the message names what is missing."""
 
 

@@ -1,4 +1,4 @@
-"""The nft program as a child process: version, check, load. Always from a file, never from standard input.
+"""The nft program as a child process: version and check. Always from a file, never from standard input.
 
 A file, because nft before 1.1.0 exits 0 for JSON on standard input that it could not read; a child, because libnftables
 1.0.6 aborts its process on some inputs. A check needs no root where the system lets users make user namespaces.
@@ -22,7 +22,7 @@ from fireproof.kernel.namespace import CHILD_ENVIRONMENT, KernelUnavailable, Nam
 Runner = Callable[[Sequence[str]], "subprocess.CompletedProcess[str]"]
 
 
-class NftRefused(Exception):  # noqa: N818 - an answer as much as an error
+class NftRefused(Exception):
     """nft, or the kernel through it, did not take the ruleset; nothing has changed. The message is nft's own."""
 
 
@@ -77,9 +77,10 @@ def refusal(result: subprocess.CompletedProcess[str], paths: Mapping[str, str]) 
 
 
 def check(nft_text: str, devices: Sequence[str] = ()) -> str | None:
-    """What nft and the kernel say against a ruleset, tried in an empty namespace where nothing is changed; else None.
+    """What nft and the kernel say against a ruleset; None if they take it. Nothing outside is changed.
 
-    `devices` are made first: a netdev chain is refused where its device does not exist.
+    It is loaded into a new, empty namespace: `nft -c` stops short of the commit, where the kernel finds loops and jumps
+    nested too deep. `devices` are made first, since older kernels refuse chains of a device that is not there.
     """
     return _check(nft_text, devices, [])
 
@@ -91,7 +92,7 @@ def check_json(text: str, devices: Sequence[str] = ()) -> str | None:
 
 def _check(content: str, devices: Sequence[str], options: Sequence[str]) -> str | None:
     with files(ruleset=content) as paths, _throw_away(devices) as runner:
-        return refusal(runner([nft_path(), *options, "-c", "-f", paths["ruleset"]]), paths)
+        return refusal(runner([nft_path(), *options, "-f", paths["ruleset"]]), paths)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ import json
 import os
 import select
 import socket
+import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -100,8 +101,14 @@ class Oracle:
 
     @property
     def namespace(self) -> Namespace:
-        """To run a program inside: `oracle.namespace.run([...])`."""
         return self._router.namespace
+
+    def run(self, argv: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        """A program inside, such as iptables-restore or a client; rules that it changes are taken note of."""
+        if not self._observed:
+            self.load("")
+        self._loaded = None
+        return self.namespace.run(argv)
 
     def _open_readers(self, trace: bool) -> None:
         self._rules = Netlink(netlink.NETLINK_NETFILTER)
@@ -132,7 +139,13 @@ class Oracle:
         with nft.files(ruleset=nft_text + "\n", observer=self._observer) as paths:
             content = f'flush ruleset\ninclude "{paths["ruleset"]}"\ninclude "{paths["observer"]}"\n'
             with nft.files(load=content) as outer:
-                self._nft("-f", outer["load"], paths=paths | outer)
+                try:
+                    self._nft("-f", outer["load"], paths=paths | outer)
+                except NftRefused as refused:
+                    if "observer:" in str(refused):
+                        # A brace left open is noticed only there. Alone, the ruleset gets the blame in its place.
+                        self._nft("-c", "-f", paths["ruleset"], paths=paths)
+                    raise
         self._after_load(keep_flows)
 
     def load_json(self, text: str, *, keep_flows: bool = False) -> None:

@@ -243,7 +243,7 @@ def l4_checksum_ok(headers: Headers) -> bool:
     if protocol == ICMP and headers.family == 4:
         return sums_to_zero(segment)
     if protocol == UDPLITE and len(segment) >= 8:
-        # Conntrack puts UDP's number into the pseudo header, so it takes a right UDP-Lite checksum for wrong (Linux 6.18).
+        # Conntrack puts UDP's number into the pseudo header, so on Linux 6.18 a right UDP-Lite checksum is invalid.
         coverage = segment[4] << 8 | segment[5] or len(segment)
         pseudo = pseudo_header_sum(addresses(headers), UDP, len(segment))
         known = segment[6:8] != b"\0\0" and 8 <= coverage <= len(segment)

@@ -114,7 +114,7 @@ def write_bits(raw: bytes, offset: int, width: int, value: int, *, fix_checksums
     all.
     """
     first, stop = offset >> 3, (offset + width + 7) >> 3
-    if stop > len(raw) or width < 1 or value >> width:
+    if offset < 0 or width < 1 or stop > len(raw) or value >> width:
         raise ValueError(f"{width} bits at bit {offset} of a packet of {len(raw)} bytes cannot take {value}")
     shift = -(offset + width) & 7
     old = int.from_bytes(raw[first:stop], "big")

@@ -30,17 +30,17 @@ def full(diagnostic: Diagnostic, colour: bool = False) -> str:
         lines.append(f"{arrow} {place(diagnostic.span)}")
         lines += excerpt(diagnostic.span, "^", diagnostic.label, gutter, severity, blue)
     for related in diagnostic.related:
-        if spans[0] is not related.span:
+        if len(lines) > 1:
             lines.append(paint(f"{margin}|", blue))
         lines.append(f"{paint('note', cyan)}: {printable(related.message)}")
         lines.append(f"{arrow} {place(related.span)}")
         lines += excerpt(related.span, "-", "", gutter, blue, blue)
-    advice = [("help", line) for line in [diagnostic.help] if line]
-    if diagnostic.fix is not None:
-        advice.append(("fix", diagnostic.fix.title))
-    if advice and spans:
+    advice = [("help", diagnostic.help), ("fix", diagnostic.fix.title if diagnostic.fix else "")]
+    if spans and any(text for _, text in advice):
         lines.append(paint(f"{margin}|", blue))
     for kind, text in advice:
+        if not text:
+            continue
         hanging = f"\n{margin}{'':{len(kind) + 4}}"
         body = hanging.join(printable(line) for line in text.splitlines())
         lines.append(f"{margin}{paint('=', blue)} {paint(kind, bold)}: {body}")

@@ -1,0 +1,1 @@
+"""Backends: what the typed ruleset looks like to those who load it."""
