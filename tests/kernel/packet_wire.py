@@ -8,6 +8,7 @@ import ctypes
 import fcntl
 import json
 import os
+import shutil
 import struct
 import subprocess
 from collections.abc import Iterator
@@ -57,7 +58,10 @@ class Wire:
         self.collect("wan0")
 
     def load(self, ruleset: str) -> None:
+        """Put a ruleset in place of the last one, and forget what came out before."""
         run("nft", "-f", "-", text="flush ruleset\n" + ruleset)
+        for port in self._ports:
+            self.collect(port)
 
     def send(self, port: str, raw: bytes) -> None:
         with suppress(OSError):  # the driver reports some drops as EINVAL
@@ -102,6 +106,9 @@ def packet_wire() -> Iterator[Wire]:
     """The calling thread lives in the namespace while this is open; the test is skipped where that is not possible."""
     if os.geteuid() != 0:
         pytest.skip("needs root: a network namespace with TUN ports is made")
+    for tool in ("nft", "ip"):
+        if shutil.which(tool) is None:
+            pytest.skip(f"needs {tool}")
     if not Path("/dev/net/tun").exists():
         pytest.skip("needs /dev/net/tun")
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)

@@ -23,7 +23,7 @@ def number(address: str) -> int:
 
 def test_a_whole_packet_byte_for_byte() -> None:
     raw = build.udp("10.0.0.1", 1, "10.0.0.2", 2, b"hi", ttl=63, dscp=46, ecn=1, ident=7, df=True)
-    assert raw.hex() == "45b9001e000740003f1126570a0000010a000002000100020" + "00a83dd6869"
+    assert raw.hex() == "45b9001e000740003f11270d0a0000010a00000200010002000a836b6869"
 
 
 def test_dpkt_reads_what_is_built() -> None:

@@ -166,7 +166,7 @@ def _given(**values: object) -> dict[str, object]:
 
 def _header_option(node: HeaderOption) -> Json:
     if node.protocol == "exthdr":
-        return _extension_header(node)
+        return {"exthdr": _given(name=node.option, field=node.name)}
     if node.option.startswith("@"):
         if node.protocol != "tcp" or node.name is None:
             raise Unsayable(f"raw bits of an option of {node.protocol}")
@@ -176,13 +176,6 @@ def _header_option(node: HeaderOption) -> Json:
     if node.option.isdigit():
         raise Unsayable(f"{word} {node.option} has no name, and nft's JSON knows options by name only")
     return {word: _given(name=node.option, field=node.name)}
-
-
-def _extension_header(node: HeaderOption) -> Json:
-    if node.name and node.name.endswith("]"):
-        field, _, index = node.name[:-1].partition("[")
-        return {"exthdr": {"name": node.option, "field": field, "offset": int(index) - 1}}
-    return {"exthdr": _given(name=node.option, field=node.name)}
 
 
 def _right(node: Binary) -> Json:

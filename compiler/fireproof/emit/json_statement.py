@@ -150,8 +150,10 @@ def _target(family: str | None, where: Key | Expression | None, port: Key | Expr
 
 def _nat(node: Nat) -> dict[str, object]:
     made = _target(node.family, node.address, node.port)
-    if node.flags:
-        made["flags"] = list(node.flags)
+    # nft 1.0.6 does not read `prefix`, but the flag that it stands for.
+    given = [*node.flags, "netmap"] if node.prefix else list(node.flags)
+    if given:
+        made["flags"] = given
     kinds = [word for word, given in (("prefix", node.prefix), ("concat", node.pair)) if given]
     if kinds:
         made["type_flags"] = kinds
@@ -193,13 +195,12 @@ def _timed(node: Expression, timeout: int | None) -> Json:
 
 
 def _set_update(node: SetUpdate) -> dict[str, object]:
+    if node.data is not None:
+        raise Unsayable(f"nft before 1.0.9 does not read from JSON that a rule adds to the map `{node.set}`")
     made: dict[str, object] = {"op": node.operation, "elem": _timed(node.key, node.timeout)}
     if node.stateful:
         made["stmt"] = stateful(node.stateful)
-    reference = f"@{name(node.set, 'set')}"
-    if node.data is None:
-        return {"set": {**made, "set": reference}}
-    return {"map": {**made, "data": expression(node.data), "map": reference}}
+    return {"set": {**made, "set": f"@{name(node.set, 'set')}"}}
 
 
 def _meter(node: Meter) -> dict[str, object]:

@@ -124,7 +124,7 @@ def flowtable(node: Flowtable) -> list[str]:
 def named_object(node: NamedObject) -> list[str]:
     """The block of a counter, quota, limit, helper …, line by line. Raises Unprintable."""
     try:
-        lines = [f"\t{line}" for line in _settings(node)]
+        lines = [f"\t{line}" for line in _settings(node) if line]
         return [f"{node.kind} {name(node.name, node.kind)} {{", *lines, *_comment(node.comment), "}"]
     except CannotEmit as problem:
         raise problem.at(node.span) from None
@@ -138,8 +138,8 @@ def _settings(node: NamedObject) -> list[str]:
         case "synproxy":
             flags = given.get("flags", ())
             assert isinstance(flags, Sequence)
-            lines = [f"mss {_number(given, 'mss')} wscale {_number(given, 'wscale')}"]
-            return [*lines, " ".join(map(_word, flags))] if flags else lines
+            # Each on a line of its own: nft takes that or all on one line, nothing between.
+            return [f"mss {_number(given, 'mss')}", f"wscale {_number(given, 'wscale')}", " ".join(map(_word, flags))]
         case "secmark":
             return [quoted(str(given["context"]))]
         case "ct helper":

@@ -31,7 +31,8 @@ class Quota(ExtensionStatement):
         return f"the quota `{self.nft()}`"
 
     def _amount(self) -> tuple[int, str]:
-        for unit in ("gbytes", "mbytes", "kbytes"):
+        # nft 1.0.6 knows no gbytes.
+        for unit in ("mbytes", "kbytes"):
             if self.bytes and self.bytes % SIZES[unit] == 0:
                 return self.bytes // SIZES[unit], unit
         return self.bytes, "bytes"

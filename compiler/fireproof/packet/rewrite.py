@@ -140,7 +140,8 @@ def write_bits(raw: bytes, offset: int, width: int, value: int, *, fix_checksums
     if protocol in COVERS_ADDRESSES:
         changed += change(12, 20) if headers.family == 4 else change(8, 40)
     at = th + CHECKSUM_OFFSET.get(protocol, 8)
-    if stop <= at or first >= at + (4 if protocol == SCTP else 2):
+    covered = stop > th or protocol != SCTP  # the CRC of SCTP has no pseudo header
+    if covered and (stop <= at or first >= at + (4 if protocol == SCTP else 2)):
         _fix_transport(out, th, protocol, changed)
     return bytes(out)
 

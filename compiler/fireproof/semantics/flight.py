@@ -54,13 +54,25 @@ class Flight(Generic[P, V]):
     written: dict[Register, V] = field(default_factory=dict)
     tracked: P | None = None
     """Where the packet has a conntrack entry; None before connection tracking looked at it."""
+    label: str = ""
+    """Tells the packets of one history apart: the reply has fields and choices of its own."""
 
     def copy(self) -> Flight[P, V]:
-        return Flight(self.world, dict(self.written), self.tracked)
+        return Flight(self.world, dict(self.written), self.tracked, self.label)
 
     def read(self, register: Register) -> V:
         found = self.written.get(register)
-        return self.world.algebra.arriving(register) if found is None else found
+        return self.arriving(register) if found is None else found
+
+    def arriving(self, register: Register) -> V:
+        """What the register held when this packet arrived."""
+        if self.label:
+            register = Register(f"{self.label} {register.name}", register.bits, register.choice)
+        return self.world.algebra.arriving(register)
+
+    def choose(self, name: str, description: str) -> P:
+        """A condition that nothing in the packet decides."""
+        return self.world.algebra.choose(f"{self.label} {name}" if self.label else name, description)
 
     def set(self, register: Register, value: V) -> None:
         self.written[register] = value
@@ -165,7 +177,7 @@ def read(flight: Flight[P, V], expression: Expression, site: Site) -> tuple[V, P
     if isinstance(expression, Concat):
         raise TypeError("a concatenation is read part by part")
     register = reg.choice_register(f"{type(expression).__name__} {expression!r}", expression.bits or 128, _what(expression))
-    return algebra.arriving(register), algebra.choose(f"{register.name} is there", register.choice)
+    return flight.arriving(register), flight.choose(f"{register.name} is there", register.choice)
 
 
 def read_parts(flight: Flight[P, V], expression: Expression, site: Site) -> tuple[list[tuple[V, int]], P]:
@@ -296,7 +308,7 @@ def _ct(flight: Flight[P, V], expression: Ct) -> tuple[V, P]:
         return algebra.select(flight.is_family(0), algebra.constant(2, 8), algebra.constant(10, 8), 8), there
     if key == "helper":
         # The name of the helper, or none: what a helper does to a flow is a free choice.
-        there = algebra.both(there, algebra.choose("ct helper is there", "the helper of the connection"))
+        there = algebra.both(there, flight.choose("ct helper is there", "the helper of the connection"))
     return flight.read(Register(name, expression.bits or 128, f"`{name}`")), there
 
 
@@ -362,7 +374,7 @@ def _numgen(flight: Flight[P, V], expression: Numgen, site: Site) -> tuple[V, P]
 def _below(flight: Flight[P, V], register: Register, modulus: int, offset: int) -> tuple[V, P]:
     """A free value from `offset` up to `offset + modulus - 1`."""
     algebra = flight.world.algebra
-    value = algebra.arriving(register)
+    value = flight.arriving(register)
     allowed = Intervals.of(offset, offset + modulus - 1)
     # Values outside stand for the first one, so that every packet has some value.
     inside = algebra.member(value, 32, allowed)
@@ -418,10 +430,10 @@ def _map(flight: Flight[P, V], expression: MapLookup, site: Site) -> tuple[V, P]
         found = algebra.either(found, hit)
     if isinstance(source, NamedSet) and is_dynamic(source):
         # Elements may have come and gone: any value is possible where the map can answer at all.
-        unknown = algebra.choose(f"map {source.name} changed", f"the contents of map `{source.name}`")
-        other = algebra.arriving(reg.choice_register(f"map {source.name} at {site.name}", bits, f"the contents of map `{source.name}`"))
+        unknown = flight.choose(f"map {source.name} changed", f"the contents of map `{source.name}`")
+        other = flight.arriving(reg.choice_register(f"map {source.name} at {site.name}", bits, f"the contents of map `{source.name}`"))
         result = algebra.select(unknown, other, result, bits)
-        present = algebra.choose(f"map {source.name} answers", f"the contents of map `{source.name}`")
+        present = flight.choose(f"map {source.name} answers", f"the contents of map `{source.name}`")
         found = algebra.either(algebra.both(found, algebra.negate(unknown)), algebra.both(unknown, present))
     return result, algebra.both(there, found)
 
@@ -456,7 +468,7 @@ def within(flight: Flight[P, V], interval: object, bits: int, name: str) -> V:
     if interval.low == interval.high:
         return algebra.constant(interval.low, bits)
     register = reg.choice_register(name, bits, "the kernel's choice within a range")
-    value = algebra.arriving(register)
+    value = flight.arriving(register)
     inside = algebra.member(value, bits, Intervals.of(interval.low, interval.high))
     return algebra.select(inside, value, algebra.constant(interval.low, bits), bits)
 

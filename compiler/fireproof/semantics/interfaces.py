@@ -38,6 +38,10 @@ class Interfaces:
             self.names.append(name)
         return found
 
+    def matching_device(self, name: str) -> Intervals:
+        """The interfaces that a name of the host facts stands for; it may end in `*`."""
+        return self.matching(Name(name.removesuffix("*"), name.endswith("*")))
+
     def matching(self, part: Part) -> Intervals:
         """The interfaces that a name, pattern or index means."""
         key = (part, len(self.names))

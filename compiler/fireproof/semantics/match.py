@@ -34,7 +34,7 @@ def _index_matches(flight: Flight[P, V], value: V, operator: str, index: int) ->
     if index == 0:
         found = absent
     else:
-        found = algebra.both(algebra.negate(absent), algebra.choose(f"interface {index}", f"which interface has index {index}"))
+        found = algebra.both(algebra.negate(absent), flight.choose(f"interface {index}", f"which interface has index {index}"))
     return algebra.negate(found) if operator == "!=" else found
 
 
@@ -93,7 +93,7 @@ def in_set(flight: Flight[P, V], values: Values[V], source: NamedSet | SetLitera
         for element in elements:
             found = algebra.either(found, element_matches(flight, values, element))
     if isinstance(source, NamedSet) and is_dynamic(source):
-        return algebra.choose(f"set {source.name} at {site.name}", f"the contents of set `{source.name}`")
+        return flight.choose(f"set {source.name} at {site.name}", f"the contents of set `{source.name}`")
     return found
 
 

@@ -39,9 +39,11 @@ ALL_HOSTS4 = _net("224.0.0.1/32")
 
 
 def local_addresses(host: Host, version: int) -> Intervals:
-    """The addresses of the host itself, its loopback network included."""
+    """The addresses of the host itself, its loopback network included, and in IPv6 the routers' anycast addresses."""
     own = [(a.value, a.value) for i in host.interfaces.values() for a in i.addresses if a.version == version]
-    return Intervals([*own, LOOPBACK4 if version == 4 else LOOPBACK6])
+    if version == 4:
+        return Intervals([*own, LOOPBACK4])
+    return Intervals([*own, LOOPBACK6]) | network_addresses(host, 6)
 
 
 def broadcast_addresses(host: Host) -> Intervals:
@@ -51,6 +53,16 @@ def broadcast_addresses(host: Host) -> Intervals:
         for address in interface.addresses:
             if address.version == 4 and address.prefix < 31:
                 found += [(address.network[1], address.network[1])]
+    return Intervals(found)
+
+
+def network_addresses(host: Host, version: int) -> Intervals:
+    """The first address of each connected network: the old broadcast of IPv4, the routers' anycast of IPv6."""
+    found = []
+    for interface in host.interfaces.values():
+        for address in interface.addresses:
+            if address.version == version and address.prefix < _BITS[version] - 1:
+                found.append((address.network[0], address.network[0]))
     return Intervals(found)
 
 
@@ -136,15 +148,15 @@ def route(flight: Flight[P, V]) -> Routed[P, V]:
         _address(flight, 4, False, Intervals([ALL_HOSTS4])),
         _address(flight, 6, False, Intervals([ALL_NODES6, SOLICITED6, ALL_ROUTERS6])),
     )
-    joined = algebra.either(always_joined, algebra.choose("multicast joined", "whether this host joined the multicast group"))
-    ours = algebra.choose("link-local is ours", "whether the link-local address is this host's")
+    joined = algebra.either(always_joined, flight.choose("multicast joined", "whether this host joined the multicast group"))
+    ours = flight.choose("link-local is ours", "whether the link-local address is this host's")
     special = _either(flight, algebra.both(multicast, joined), algebra.both(link_local, ours))
     nowhere = _either(
         flight, algebra.both(multicast, algebra.negate(joined)), algebra.both(link_local, algebra.negate(ours))
     )
     if host is None:
-        local = algebra.choose("delivered locally", "routing: whether the address is this host's")
-        oif = algebra.arriving(reg.OIF)
+        local = flight.choose("delivered locally", "routing: whether the address is this host's")
+        oif = flight.arriving(reg.OIF)
         there = algebra.negate(algebra.member(oif, reg.OIF.bits, Intervals.of(0)))
         unicast = algebra.both(good, algebra.negate(algebra.either(multicast, link_local)))
         local_all = algebra.either(algebra.both(unicast, local), algebra.both(good, special))
@@ -211,7 +223,7 @@ def fib(flight: Flight[P, V], expression: Fib) -> tuple[V, P]:
     if host is None:
         bits = 32 if expression.result == "type" else reg.OIF.bits
         name = f"fib {' . '.join(expression.keys)} {expression.result}"
-        return algebra.arriving(reg.choice_register(name, bits, f"`{name}`, without facts about the host")), algebra.true
+        return flight.arriving(reg.choice_register(name, bits, f"`{name}`, without facts about the host")), algebra.true
     if expression.result == "type":
         return _fib_type(flight, host, source), algebra.true
     number = algebra.constant(0, reg.OIF.bits)

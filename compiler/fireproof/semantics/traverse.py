@@ -15,7 +15,9 @@ from fireproof.model.expression import (
     Ct,
     Expression,
     HeaderOption,
+    Interval,
     Key,
+    MapLookup,
     Meta,
     Payload,
     SetLiteral,
@@ -79,7 +81,7 @@ class Binder(Protocol[P, V]):
 class Translation(Generic[V]):
     """A NAT target: new address and port with the family they belong to (0 or 1), None where unchanged.
 
-    `side` is "source" or "destination"; `chosen` lists what the kernel picks by itself.
+    `side` is "source" or "destination"; `fixed` tells that nothing in it is picked from a range or looked up.
     """
 
     side: str
@@ -87,6 +89,7 @@ class Translation(Generic[V]):
     address: V | None
     port: V | None
     statement: Nat
+    fixed: bool
 
 
 @dataclass(slots=True)
@@ -209,7 +212,7 @@ class Traversal(Generic[P, V]):
         values, there = read_parts(self.flight, statement.key, site)
         hit = algebra.both(hit, there)
         if not isinstance(source, SetLiteral) and is_dynamic(source):
-            hit = algebra.both(hit, algebra.choose(f"map {source.name} at {site.name}", f"the contents of map `{source.name}`"))
+            hit = algebra.both(hit, self.flight.choose(f"map {source.name} at {site.name}", f"the contents of map `{source.name}`"))
         for element in sorted(source.elements, key=lambda e: e.key is None):
             if algebra.is_false(hit):
                 break
@@ -245,7 +248,7 @@ class Traversal(Generic[P, V]):
             return self._set_update(statement, site, hit), ""
         if isinstance(statement, Queue):
             # The program behind the queue decides.
-            choice = algebra.choose(f"queue at {site.name}", "the program behind the queue")
+            choice = self.flight.choose(f"queue at {site.name}", "the program behind the queue")
             passed = algebra.both(hit, choice)
             result.accepted = algebra.either(result.accepted, passed)
             result.dropped = algebra.either(result.dropped, algebra.both(hit, algebra.negate(choice)))
@@ -262,9 +265,9 @@ class Traversal(Generic[P, V]):
                 self.watch(chain, rule, stolen, "stolen")
             return stolen, "stolen"
         if isinstance(statement, ForeignMatch):
-            return algebra.both(hit, algebra.choose(f"{statement.kind} {statement.name}", statement.name)), ""
+            return algebra.both(hit, self.flight.choose(f"{statement.kind} {statement.name}", statement.name)), ""
         if isinstance(statement, Tproxy):
-            return algebra.both(hit, algebra.choose(f"tproxy at {site.name}", "whether a local program listens for tproxy")), ""
+            return algebra.both(hit, self.flight.choose(f"tproxy at {site.name}", "whether a local program listens for tproxy")), ""
         assert isinstance(statement, Log | Duplicate | FlowOffload | ResetOption), statement
         return hit, ""
 
@@ -275,20 +278,20 @@ class Traversal(Generic[P, V]):
         if what is None:
             return hit
         algebra = self.flight.world.algebra
-        return algebra.both(hit, algebra.choose(f"{what} at {site.name}", what))
+        return algebra.both(hit, self.flight.choose(f"{what} at {site.name}", what))
 
     def _object(self, statement: ObjectReference, site: Site, hit: P) -> P:
         """A named counter, limit or quota; helpers and timeouts change nothing here."""
         algebra = self.flight.world.algebra
         if statement.kind == "synproxy":
-            return algebra.both(hit, algebra.choose(f"synproxy at {site.name}", "what the synproxy does"))
+            return algebra.both(hit, self.flight.choose(f"synproxy at {site.name}", "what the synproxy does"))
         if statement.kind not in ("limit", "quota"):
             return hit
         if isinstance(statement.name, str):
             found = site.table.objects[statement.kind, statement.name].statement
             if isinstance(found, ExtensionStatement):
                 return self._extension(found, Site(site.table, f"{statement.kind} {statement.name}"), hit)
-        return algebra.both(hit, algebra.choose(f"{statement.kind} at {site.name}", f"the {statement.kind} chosen by a map"))
+        return algebra.both(hit, self.flight.choose(f"{statement.kind} at {site.name}", f"the {statement.kind} chosen by a map"))
 
     def _set_update(self, statement: SetUpdate | Meter, site: Site, hit: P) -> P:
         algebra = self.flight.world.algebra
@@ -300,10 +303,10 @@ class Traversal(Generic[P, V]):
         if statement.stateful:
             what = " ".join(filter(None, (getattr(inner, "sometimes", None) for inner in statement.stateful)))
             if what:
-                return algebra.both(hit, algebra.choose(f"{what} in {name} at {site.name}", f"{what} of set `{name}`"))
+                return algebra.both(hit, self.flight.choose(f"{what} in {name} at {site.name}", f"{what} of set `{name}`"))
         if isinstance(statement, SetUpdate) and statement.operation == "add":
             # A full set refuses new elements, and the rule stops there.
-            return algebra.both(hit, algebra.choose(f"room in {name} at {site.name}", f"whether set `{name}` has room"))
+            return algebra.both(hit, self.flight.choose(f"room in {name} at {site.name}", f"whether set `{name}` has room"))
         return hit
 
     def _reject(
@@ -372,8 +375,9 @@ class Traversal(Generic[P, V]):
                 hit = algebra.both(hit, there)
         if algebra.is_false(hit):
             return hit, ""
+        fixed = _single(statement.address, site) and _single(statement.port, site)
         side = "destination" if statement.kind in ("dnat", "redirect") else "source"
-        done = self.binder.bind(self.flight, self.hook, hit, Translation(side, family, address, port, statement))
+        done = self.binder.bind(self.flight, self.hook, hit, Translation(side, family, address, port, statement, fixed))
         failed = algebra.both(hit, algebra.negate(done))
         if not algebra.is_false(failed):
             result.dropped = algebra.either(result.dropped, failed)
@@ -391,6 +395,20 @@ class Traversal(Generic[P, V]):
             return algebra.constant(value.value, bits), algebra.true
         found, there = read(self.flight, value, site)
         return resize(self.flight, found, width(value), bits), there
+
+
+def _single(value: Key | Expression | None, site: Site) -> bool:
+    """Whether a NAT target is nothing, one value, or looked up in a map of single values: no range to pick from."""
+    if isinstance(value, tuple):
+        part = value[0]
+        return isinstance(part, Interval) and part.low == part.high
+    if isinstance(value, MapLookup):
+        source = find_set(site, value.map)
+        if not isinstance(source, SetLiteral) and is_dynamic(source):
+            return False
+        data = [element.data for element in source.elements]
+        return all(isinstance(d, tuple) and all(_single((part,), site) for part in d) for d in data)
+    return value is None or isinstance(value, Constant)
 
 
 def _target_slices(target: Payload) -> tuple[reg.Slice, ...] | None:

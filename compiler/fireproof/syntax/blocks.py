@@ -76,11 +76,12 @@ def split(file: SourceFile, diagnostics: Diagnostics) -> list[Line]:
         what = mark[0]
         at = mark.start()
         if what == "\n" or what == ";":
-            if not inline:
+            # A question goes on over line ends, up to its `;`.
+            if not inline and not (context == "assert" and what == "\n"):
                 finish(at)
                 start = at + 1
         elif what[0] == "#":
-            if not inline:
+            if not inline and context != "assert":
                 finish(at)
                 start = mark.end()
         elif what == "{":

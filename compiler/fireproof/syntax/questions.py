@@ -36,7 +36,6 @@ def read_assertion(builder: Builder, file: SourceFile, line: Line) -> None:
         raise input_error("syntax", f"the assertion `{name}` claims nothing", span)
     for inner in line.body:
         text = file.text[inner.start : inner.end]
-        # A question may go over several lines: join them up to the `;`, which ended the line.
         try:
             question = _question(builder.scope, builder.ruleset, text, file, inner.start)
         except SyntaxProblem as problem:

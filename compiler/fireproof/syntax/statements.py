@@ -304,6 +304,8 @@ def _options(context: Context, nodes: list[Any]) -> tuple[int | None, tuple[Stat
             timeout = milliseconds(context.text(child.children[0]))
         elif child.data in readers():
             stateful.append(readers()[child.data](context, child))
+        else:
+            raise MeaningError("this can not stand in an element", child, code="value")
     return timeout, tuple(stateful)
 
 

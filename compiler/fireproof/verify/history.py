@@ -1,0 +1,176 @@
+"""Packets that can only come after others: established and related ones, found by the solver together with their flow.
+
+A packet is established only if these rules let the first packet of its flow through to confirmation, in the direction
+of the packet or in the other; it is related only as an ICMP error about such a flow (or by a helper, a free choice).
+Over-approximations, all towards "possible": the reply that makes the first direction established may be dropped later,
+and anybody can send one; an ICMP error about a flow may come from any router.
+"""
+
+from __future__ import annotations
+
+
+from fireproof.model.assertion import Question
+from fireproof.model.ruleset import Ruleset
+from fireproof.semantics import register as reg
+from fireproof.semantics.flight import Flight, World
+from fireproof.semantics.flow import Ends
+from fireproof.semantics.interval import Intervals
+from fireproof.semantics.pipeline import needs_conntrack
+from fireproof.semantics.register import Register
+from fireproof.verify.answer import Answer, Member, _claimed, _rejected, can_be_new
+from fireproof.verify.journey import Journey
+from fireproof.verify.members import Membership, mentioned_interfaces, opens_here
+from fireproof.verify.solver import Condition, Terms, Value
+from fireproof.verify.tracking import Exchange, RoleTracker
+from fireproof.verify.universe import interfaces_of
+
+_ICMP_ERRORS = {1: (3, 4, 5, 11, 12), 58: (1, 2, 3, 4)}
+KINDS = ("reply", "again", "related")
+"""A packet after its flow was opened: from the other side, from the opener again, or an ICMP error about it."""
+
+
+def after_a_flow(ruleset: Ruleset, question: Question, seconds: float) -> Answer:
+    """The answer for the packets of a question that are established or related."""
+    found: Answer | None = None
+    for kind in KINDS:
+        for opened_here in (False, True):
+            case = _Case(ruleset, question, kind, opened_here, seconds)
+            found = _merge(found, case.answer())
+    assert found is not None
+    return found
+
+
+def _merge(one: Answer | None, other: Answer) -> Answer:
+    from fireproof.verify.answer import _merged
+
+    return _merged(one, other)
+
+
+class _Case:
+    """One way a flow can have been opened, and one kind of packet after it."""
+
+    def __init__(self, ruleset: Ruleset, question: Question, kind: str, opened_here: bool, seconds: float) -> None:
+        self.ruleset = ruleset
+        self.question = question
+        self.kind = kind
+        self.opened_here = opened_here
+        self.milliseconds = int(seconds * 1000)
+        self.terms = Terms()
+        interfaces = interfaces_of(ruleset, mentioned_interfaces(question))
+        self.world: World[Condition, Value] = World(self.terms, interfaces, ruleset.host, needs_conntrack(ruleset))
+        self.journey: Journey[Condition, Value] = Journey(self.world, ruleset)
+
+    def answer(self) -> Answer:
+        question, terms = self.question, self.terms
+        names = list(self.world.interfaces.names)
+        from_here = opens_here(question)
+        # The flow's first packet has registers of its own.
+        opener = Flight(self.world, label="first")
+        opener.set(reg.MARK, terms.constant(0, 32))
+        opening = Membership(self.ruleset, opener)
+        loose = self.ruleset.host.conntrack.tcp_loose if self.ruleset.host else True
+        valid = opening.all(opening.sound(), opening.exists(self.opened_here), can_be_new(opening, loose))
+        tracker: RoleTracker[Condition, Value] = RoleTracker(reg.NEW)
+        pipeline = self.journey.pipeline(tracker, "first")
+        fate = (pipeline.send if self.opened_here else pipeline.receive)(opener, valid)
+        found: Answer | None = None
+        for outcome, flight in ((terms.either(fate.forwarded, fate.sent), fate.outgoing), (fate.local, fate.delivered)):
+            if terms.is_false(outcome):
+                continue
+            exchange = tracker.exchange_after(flight)
+            base = terms.both(outcome, exchange.tracked)
+            part = self._packet(base, exchange, opener, from_here, names)
+            found = _merge(found, part)
+        return found or Answer(question, "never", empty=True, interfaces=names)
+
+    def _packet(
+        self, base: Condition, exchange: Exchange[Condition, Value], opener: Flight[Condition, Value], from_here: bool,
+        names: list[str],
+    ) -> Answer:  # fmt: skip
+        question, terms, journey = self.question, self.terms, self.journey
+        packet = journey.flight()
+        membership = Membership(self.ruleset, packet)
+        state = reg.RELATED if self.kind == "related" else reg.ESTABLISHED
+        described = [base, membership.packet(question), self._belongs(packet, exchange, opener)]
+        direction = 0 if self.kind == "again" else 1
+        tracker: RoleTracker[Condition, Value] = (
+            RoleTracker(reg.RELATED) if self.kind == "related" else RoleTracker(state, exchange, direction)
+        )
+        run = journey.pipeline(tracker, "packet")
+        fate = (run.send if from_here else run.receive)(packet, terms.true)
+        passed = terms.either(terms.either(fate.forwarded, fate.local), fate.sent)
+        rejects = [claim for claim in question.claims if claim.kind == "rejected"]
+        if rejects:
+            passed = terms.false
+            for claim in rejects:
+                passed = terms.either(passed, _rejected(fate, claim, journey.flight()))
+        for claim in question.claims:
+            if claim.kind != "rejected":
+                passed = terms.both(passed, _claimed(fate, claim, self.world, journey))
+        good, passing = self._solve([*described, passed], state, from_here)
+        bad, failing = self._solve([*described, terms.negate(passed)], state, from_here)
+        if "unknown" in (good, bad):
+            reason = f"the solver found no answer about {_words(self.kind)} within {self.milliseconds / 1000:g} s"
+            return Answer(question, "unknown", [], passing, failing, reason=reason, interfaces=names)
+        if good == bad == "unsat":
+            return Answer(question, "never", empty=True, interfaces=names)
+        verdict = "always" if bad == "unsat" else "never" if good == "unsat" else "depends"
+        return Answer(question, verdict, [], passing, failing, interfaces=names)
+
+    def _belongs(
+        self, packet: Flight[Condition, Value], exchange: Exchange[Condition, Value], opener: Flight[Condition, Value]
+    ) -> Condition:
+        """That the packet is of the kind that this case is about, for this flow."""
+        terms = self.terms
+        same_family = terms.equal(packet.read(reg.FAMILY), opener.arriving(reg.FAMILY), 1)
+        protocol = packet.read(reg.L4PROTO)
+        if self.kind == "related":
+            error = terms.false
+            for number, kinds in _ICMP_ERRORS.items():
+                hit = terms.member(packet.read(reg.SPORT), 16, Intervals((k << 8, k << 8 | 255) for k in kinds))
+                error = terms.either(error, terms.both(terms.member(protocol, 8, Intervals.of(number)), hit))
+            # The error goes to whoever sent the packet it speaks of: either end, as the packet was on that side.
+            to_opener = self._addresses(packet, exchange.original.inverse(), exchange.original, only_destination=True)
+            to_other = self._addresses(packet, exchange.reply.inverse(), exchange.reply, only_destination=True)
+            return terms.both(terms.both(same_family, error), terms.either(to_opener, to_other))
+        same_protocol = terms.equal(protocol, opener.arriving(reg.L4PROTO), 8)
+        ends = exchange.reply if self.kind == "reply" else exchange.original
+        alike = self._addresses(packet, ends, ends, only_destination=False)
+        whole = terms.member(packet.read(reg.TRANSPORT), 1, Intervals.of(1))
+        return terms.both(terms.both(same_family, same_protocol), terms.both(alike, whole))
+
+    def _addresses(
+        self, packet: Flight[Condition, Value], ends: Ends[Value], full: Ends[Value], only_destination: bool
+    ) -> Condition:
+        terms = self.terms
+        rows: list[tuple[Register, Value]] = [(reg.IP_DADDR, ends.daddr4), (reg.IP6_DADDR, ends.daddr6)]
+        if not only_destination:
+            rows += [(reg.IP_SADDR, full.saddr4), (reg.IP6_SADDR, full.saddr6)]
+        found = terms.true
+        for register, value in rows:
+            family = packet.is_family(0 if register.bits == 32 else 1)
+            same = terms.equal(packet.read(register), value, register.bits)
+            found = terms.both(found, terms.either(terms.negate(family), same))
+        if only_destination:
+            return found
+        # Ports count where there are any; of ICMP the identifier does, which the model leaves free.
+        ported = terms.member(packet.read(reg.L4PROTO), 8, Intervals((p, p) for p in (6, 17, 33, 132, 136)))
+        ports = terms.both(
+            terms.equal(packet.read(reg.SPORT), full.sport, 16), terms.equal(packet.read(reg.DPORT), full.dport, 16)
+        )
+        return terms.both(found, terms.either(terms.negate(ported), ports))
+
+    def _solve(self, conditions: list[Condition], state: int, from_here: bool) -> tuple[str, Member | None]:
+        answer, model = self.terms.solve(conditions, self.milliseconds)
+        if model is None:
+            return answer, None
+        registers, choices = self.terms.assignment(model)
+        return answer, Member(registers, choices, self.kind, state, from_here)
+
+
+def _words(kind: str) -> str:
+    return {
+        "reply": "replies to flows", "again": "later packets of flows", "related": "ICMP errors about flows",
+    }[kind]  # fmt: skip
+
+
