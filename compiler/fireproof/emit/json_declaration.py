@@ -43,8 +43,10 @@ def chain(node: Chain) -> Object:
             raise Unsayable(f"a chain with `flags {','.join(base.flags)}` has no spelling in nft's JSON", node.span)
         # The priority is a number: a name would be ignored by nft, and the hook with it.
         made |= {"type": base.type, "hook": base.hook, "prio": base.priority}
+        if len(base.devices) > 1:
+            raise Unsayable("a chain on several devices, which nft 1.0.6 does not read from JSON", node.span)
         if base.devices:
-            made["dev"] = check_quotable(base.devices[0]) if len(base.devices) == 1 else list(base.devices)
+            made["dev"] = check_quotable(base.devices[0])
         made["policy"] = base.policy
     return made | _comment(node.comment)
 

@@ -230,8 +230,8 @@ def element(node: Element, keys: Types, data: Types = ()) -> Json:
     comment = clean(node.comment, COMMENT_BYTES) if node.comment else ""
     if comment:
         extra["comment"] = comment
-    for each in stateful(node.stateful):
-        extra |= each
+    if node.stateful:
+        raise Unsayable("an element with a counter or limit of its own: nft 1.0.6 loses it when it reads JSON")
     if extra:
         value = {"elem": {"val": value, **extra}}
     match node.data:

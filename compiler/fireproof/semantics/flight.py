@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Generic
+from typing import Generic, Protocol
 
 from fireproof.model.expression import (
     Binary,
     Concat,
     Constant,
     Ct,
+    Element,
     Expression,
     Fib,
     Hash,
@@ -22,7 +23,7 @@ from fireproof.model.expression import (
     SetReference,
 )
 from fireproof.model.host import Host
-from fireproof.model.ruleset import NamedSet, Table
+from fireproof.model.ruleset import NamedSet, Rule, Table
 from fireproof.netfilter.headers import HEADERS
 from fireproof.semantics import register as reg
 from fireproof.semantics.algebra import Algebra, P, V
@@ -31,6 +32,20 @@ from fireproof.semantics.interval import Intervals
 from fireproof.semantics.register import Register, Slice, header_slices
 
 _LITERAL_FAMILY = {"ip": 0, "ip6": 1}
+
+
+class Runtime(Protocol[P, V]):
+    """What only a running machine knows: where there is one, it answers in place of a free choice."""
+
+    def holds(self, flight: Flight[P, V], expression: Payload) -> P:
+        """Whether the packet is long enough for these bits."""
+        ...
+
+    def find(self, flight: Flight[P, V], source: NamedSet, values: list[tuple[V, int]]) -> Element | None:
+        """The element of a set that changes at run time."""
+        ...
+
+    def number(self, flight: Flight[P, V], expression: Numgen | Hash, site: Site) -> V: ...
 
 
 @dataclass(slots=True)
@@ -44,6 +59,8 @@ class World(Generic[P, V]):
     """Whether any rule needs connection tracking; without it every packet is `invalid` to who asks."""
     joined: dict[tuple[int, int, int, int], Intervals] = field(default_factory=dict)
     """What one-part sets hold, computed once."""
+    sites: dict[tuple[Rule, int], Site] = field(default_factory=dict)
+    runtime: Runtime[P, V] | None = None
 
 
 @dataclass(slots=True)
@@ -170,6 +187,8 @@ def read(flight: Flight[P, V], expression: Expression, site: Site) -> tuple[V, P
     if isinstance(expression, Numgen):
         return _numgen(flight, expression, site)
     if isinstance(expression, Hash):
+        if flight.world.runtime is not None:
+            return flight.world.runtime.number(flight, expression, site), algebra.true
         register = reg.choice_register(f"hash {expression!r}", 32, "the hash that spreads flows")
         return _below(flight, register, expression.modulus, expression.offset)
     if isinstance(expression, HeaderOption):
@@ -254,6 +273,8 @@ def _payload(flight: Flight[P, V], expression: Payload) -> tuple[V, P]:
         four = flight.read_slices(header_slices("ip", offset, bits))
         six = flight.read_slices(header_slices("ip6", offset, bits))
         return algebra.select(flight.is_family(0), four, six, bits), there
+    if flight.world.runtime is not None and base in ("th", "ih"):
+        there = algebra.both(there, flight.world.runtime.holds(flight, expression))
     value = flight.read_slices(header_slices(base, offset, bits))
     if base == "ll":
         return value, algebra.both(there, _bit(flight, reg.LINK))
@@ -366,6 +387,8 @@ def resize(flight: Flight[P, V], value: V, bits: int, needed: int) -> V:
 
 
 def _numgen(flight: Flight[P, V], expression: Numgen, site: Site) -> tuple[V, P]:
+    if flight.world.runtime is not None:
+        return flight.world.runtime.number(flight, expression, site), flight.world.algebra.true
     what = "a die" if expression.mode == "random" else "a round-robin counter"
     register = reg.choice_register(f"numgen {expression.mode} at {site.name}", 32, what)
     return _below(flight, register, expression.modulus, expression.offset)
@@ -418,6 +441,11 @@ def _map(flight: Flight[P, V], expression: MapLookup, site: Site) -> tuple[V, P]
     source = find_set(site, expression.map)
     values, there = read_parts(flight, expression.key, site)
     bits = reg.IIF.bits if expression.datatype in ("ifname", "iface_index") else expression.bits
+    if flight.world.runtime is not None and isinstance(source, NamedSet) and is_dynamic(source):
+        held = flight.world.runtime.find(flight, source, values)
+        if held is None:
+            return algebra.constant(0, bits), algebra.false
+        return _datum(flight, held.data, expression, site), there
     result = algebra.constant(0, bits)
     found = algebra.false
     for element in sorted(source.elements, key=lambda e: e.key is None):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 Pair = tuple[int, int]
 
@@ -27,7 +28,7 @@ class Intervals:
 
     @classmethod
     def of(cls, low: int, high: int | None = None) -> Intervals:
-        return cls(((low, low if high is None else high),))
+        return _single(low, low if high is None else high)
 
     def __contains__(self, value: int) -> bool:
         pairs = self.pairs
@@ -84,3 +85,8 @@ class Intervals:
 
     def __repr__(self) -> str:
         return "{" + ", ".join(f"{low}-{high}" if low != high else str(low) for low, high in self.pairs) + "}"
+
+
+@lru_cache(maxsize=65_536)
+def _single(low: int, high: int) -> Intervals:
+    return Intervals(((low, high),))

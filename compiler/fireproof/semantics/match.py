@@ -82,6 +82,9 @@ def element_matches(flight: Flight[P, V], values: Values[V], element: Element) -
 def in_set(flight: Flight[P, V], values: Values[V], source: NamedSet | SetLiteral, site: Site) -> P:
     """Membership. A set that changes at run time holds what its text says, or something else: a free choice."""
     algebra = flight.world.algebra
+    if isinstance(source, NamedSet) and is_dynamic(source) and flight.world.runtime is not None:
+        held = flight.world.runtime.find(flight, source, values)
+        return algebra.false if held is None else algebra.true
     elements = source.elements
     if any(element.key is None for element in elements):
         found = algebra.true

@@ -8,15 +8,34 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import ClassVar
 
 
-@dataclass(frozen=True, slots=True)
 class Register:
-    """`choice` tells, in words, what a register stands for that is not a property of the packet itself."""
+    """`choice` tells, in words, what a register stands for that is not a property of the packet itself.
 
+    Equal registers are one object: they are looked up for every field of every packet.
+    """
+
+    __slots__ = ("bits", "choice", "name")
     name: str
     bits: int
-    choice: str = ""
+    choice: str
+    _known: ClassVar[dict[tuple[str, int, str], Register]] = {}
+
+    def __new__(cls, name: str, bits: int, choice: str = "") -> Register:
+        found = cls._known.get((name, bits, choice))
+        if found is None:
+            found = super().__new__(cls)
+            found.name, found.bits, found.choice = name, bits, choice
+            found = cls._known.setdefault((name, bits, choice), found)
+        return found
+
+    def __reduce__(self) -> tuple[type[Register], tuple[str, int, str]]:
+        return Register, (self.name, self.bits, self.choice)
+
+    def __repr__(self) -> str:
+        return f"Register({self.name!r}, {self.bits})"
 
 
 @dataclass(frozen=True, slots=True)

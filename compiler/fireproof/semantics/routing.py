@@ -7,6 +7,7 @@ routing after prerouting; a source address of the host itself is one, in IPv4).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Generic
 
 from fireproof.model.expression import Fib, Name
@@ -38,6 +39,7 @@ ALL_ROUTERS6 = _net("ff02::2/128")
 ALL_HOSTS4 = _net("224.0.0.1/32")
 
 
+@lru_cache(maxsize=32)
 def local_addresses(host: Host, version: int) -> Intervals:
     """The addresses of the host itself, its loopback network included, and in IPv6 the routers' anycast addresses."""
     own = [(a.value, a.value) for i in host.interfaces.values() for a in i.addresses if a.version == version]
@@ -46,6 +48,7 @@ def local_addresses(host: Host, version: int) -> Intervals:
     return Intervals([*own, LOOPBACK6]) | network_addresses(host, 6)
 
 
+@lru_cache(maxsize=32)
 def broadcast_addresses(host: Host) -> Intervals:
     """Limited broadcast and those of the connected networks (both ends of each, as Linux has them)."""
     found = [BROADCAST4]
@@ -56,6 +59,7 @@ def broadcast_addresses(host: Host) -> Intervals:
     return Intervals(found)
 
 
+@lru_cache(maxsize=32)
 def network_addresses(host: Host, version: int) -> Intervals:
     """The first address of each connected network: the old broadcast of IPv4, the routers' anycast of IPv6."""
     found = []
@@ -66,6 +70,7 @@ def network_addresses(host: Host, version: int) -> Intervals:
     return Intervals(found)
 
 
+@lru_cache(maxsize=32)
 def destinations(host: Host, version: int) -> list[tuple[str, Intervals]]:
     """For each way out, all addresses that leave by it: the longest prefix wins. Own addresses are left out."""
     taken = local_addresses(host, version)

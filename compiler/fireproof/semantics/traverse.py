@@ -89,6 +89,7 @@ class Translation(Generic[V]):
     address: V | None
     port: V | None
     statement: Nat
+    site: Site
     fixed: bool
 
 
@@ -174,7 +175,12 @@ class Traversal(Generic[P, V]):
         return algebra.either(returned, live)
 
     def _site(self, chain: Chain, rule: Rule, index: int) -> Site:
-        return Site(chain.table, f"{chain.table.family} {chain.table.name} {chain.name} {rule.span.start}.{index}")
+        sites = self.flight.world.sites
+        found = sites.get((rule, index))
+        if found is None:
+            name = f"{chain.table.family} {chain.table.name} {chain.name} {rule.span.start}.{index}"
+            found = sites[rule, index] = Site(chain.table, name)
+        return found
 
     def _verdict(
         self, target: VerdictTarget, chain: Chain, rule: Rule, hit: P, live: P, returned: P, result: Result[P], depth: int
@@ -212,6 +218,11 @@ class Traversal(Generic[P, V]):
         values, there = read_parts(self.flight, statement.key, site)
         hit = algebra.both(hit, there)
         if not isinstance(source, SetLiteral) and is_dynamic(source):
+            if self.flight.world.runtime is not None:
+                held = self.flight.world.runtime.find(self.flight, source, values)
+                if held is not None and isinstance(held.data, VerdictTarget) and not algebra.is_false(hit):
+                    return self._verdict(held.data, chain, rule, hit, live, returned, result, depth)
+                return live, returned
             hit = algebra.both(hit, self.flight.choose(f"map {source.name} at {site.name}", f"the contents of map `{source.name}`"))
         for element in sorted(source.elements, key=lambda e: e.key is None):
             if algebra.is_false(hit):
@@ -335,9 +346,12 @@ class Traversal(Generic[P, V]):
             register = known or Register(f"meta {target.key}", target.bits)
             self.flight.write(hit, register, resize(self.flight, value, bits, register.bits))
         elif isinstance(target, Ct):
-            known = {"mark": reg.CT_MARK, "zone": reg.CT_ZONE}.get(target.key)
-            register = known or Register(f"ct {target.key}", target.bits)
-            where = algebra.both(hit, self.flight.has_entry()) if target.key != "zone" else hit
+            known = {"mark": reg.CT_MARK, "zone": reg.CT_ZONE}.get(target.key) if target.direction is None else None
+            name = f"ct {target.direction} {target.key}" if target.direction else f"ct {target.key}"
+            register = known or Register(name, target.bits)
+            # A zone decides which flow is looked up: it is set before that, everything else afterwards.
+            early = algebra.true if self.flight.tracked is None else algebra.false
+            where = algebra.both(hit, early if target.key == "zone" else self.flight.has_entry())
             self.flight.write(where, register, resize(self.flight, value, bits, register.bits))
         elif isinstance(target, Payload):
             _, present = read(self.flight, target, site)
@@ -377,7 +391,7 @@ class Traversal(Generic[P, V]):
             return hit, ""
         fixed = _single(statement.address, site) and _single(statement.port, site)
         side = "destination" if statement.kind in ("dnat", "redirect") else "source"
-        done = self.binder.bind(self.flight, self.hook, hit, Translation(side, family, address, port, statement, fixed))
+        done = self.binder.bind(self.flight, self.hook, hit, Translation(side, family, address, port, statement, site, fixed))
         failed = algebra.both(hit, algebra.negate(done))
         if not algebra.is_false(failed):
             result.dropped = algebra.either(result.dropped, failed)

@@ -205,7 +205,14 @@ def _set(inner: Any, path: Path) -> Iterator[str]:
 
 def _map(inner: Any, path: Path) -> Iterator[str]:
     found = fields(inner, path, _SET, (*_OF_TABLE, "type", "map"))
-    yield from _set_lines(found, path, f" : {_type(found['map'], (*path, 'map'))}")
+    # Listings of 1.0.6 leave the word out.
+    interval = "interval " if any(_is_range(each) for each in listed(found.get("elem", []))) else ""
+    yield from _set_lines(found, path, f" : {interval}{_type(found['map'], (*path, 'map'))}")
+
+
+def _is_range(node: Any) -> bool:
+    """Whether an element of a map leads to a range."""
+    return isinstance(node, list) and isinstance(node[-1], dict) and next(iter(node[-1]), "") in ("range", "prefix")
 
 
 def _set_lines(found: Any, path: Path, data: str) -> Iterator[str]:
@@ -262,7 +269,8 @@ def _limit(inner: Any, path: Path) -> Iterator[str]:
 
 
 def _l3proto(found: Any, path: Path) -> Iterator[str]:
-    if "l3proto" in found:
+    # Without one it is that of the table, which text has no word for in inet.
+    if found.get("l3proto", found["family"]) != found["family"]:
         yield f"l3proto {word(found['l3proto'], (*path, 'l3proto'))}"
 
 

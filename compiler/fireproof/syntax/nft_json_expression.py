@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -28,13 +29,10 @@ _NAME = re.compile(r"[A-Za-z_.][A-Za-z0-9_./-]*\Z")
 _WORD = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.+-]*\Z")
 _FIELD = re.compile(r"[A-Za-z0-9_.-]+(?: (?:ip|ether))?(?:\[\d+\])?\Z")
 _UNQUOTED = re.compile(
-    r"(?:\d{1,3}(?:\.\d{1,3}){3}"
-    r"|[0-9a-fA-F:]*::?[0-9a-fA-F:.]*:[0-9a-fA-F:.]*"
-    r"|::|(?:[0-9a-fA-F]{1,2}:){5}[0-9a-fA-F]{1,2}"
-    r"|0x[0-9a-fA-F]+|\d+|\d+(?:ms|[smhd])(?:\d+(?:ms|[smhd]))*)\Z"
+    r"(?:(?:[0-9a-fA-F]{1,2}:){5}[0-9a-fA-F]{1,2}|0x[0-9a-fA-F]+|\d+|\d+(?:ms|[smhd])(?:\d+(?:ms|[smhd]))*)\Z"
 )
 _SYMBOLS = frozenset(word for each in DATATYPES.values() for word in each.symbols) | frozenset(PROTOCOLS)
-_QUOTED_SYMBOLS = frozenset(("mark",)) | frozenset(DATATYPES["day"].symbols)
+_BARE = _SYMBOLS - {"mark"} - frozenset(DATATYPES["day"].symbols)
 _TEXT_META = frozenset(
     ("iif", "oif", "iifname", "oifname", "ibrname", "obrname", "ibriport", "obriport", "iifkind", "oifkind", "sdif",
      "sdifname", "ibridgename", "obridgename")
@@ -133,14 +131,23 @@ def immediate(node: Any, path: Path, text: bool = False) -> str:
     if isinstance(node, bool):
         return "exists" if node else "missing"
     if isinstance(node, int):
-        return str(node)
+        # Listings show 64 bits as if they had a sign.
+        return str(node) if node >= 0 else f"{node + (1 << 64):#x}"
     if not isinstance(node, str):
         raise JsonProblem(path, "a value is needed here")
     if node.startswith("@"):
         return reference(node, path)
-    if not text and (_UNQUOTED.match(node) or (node in _SYMBOLS and node not in _QUOTED_SYMBOLS)):
+    if not text and (_UNQUOTED.match(node) or _is_address(node) or node in _BARE):
         return node
     return quoted(node, path)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return "%" not in text
 
 
 def value(node: Any, path: Path, texts: tuple[bool, ...] = (False,), joint: str = " | ") -> str:
@@ -161,7 +168,7 @@ def value(node: Any, path: Path, texts: tuple[bool, ...] = (False,), joint: str 
         case "range":
             if not isinstance(inner, list) or len(inner) != 2:
                 raise JsonProblem(here, "a range has two ends")
-            return "-".join(value(each, (*here, i), texts) for i, each in enumerate(inner))
+            return "-".join(_end(each, (*here, i), texts) for i, each in enumerate(inner))
         case "concat":
             return concat(inner, here, texts)
         case "set":
@@ -171,6 +178,11 @@ def value(node: Any, path: Path, texts: tuple[bool, ...] = (False,), joint: str 
         case "|" if all(isinstance(each, str) for each in listed(inner)):
             return value(inner, here, texts)
     return expression(node, path)
+
+
+def _end(node: Any, path: Path, texts: tuple[bool, ...]) -> str:
+    """An end of a range. A bare word would swallow the dash."""
+    return quoted(node, path) if isinstance(node, str) and node in _BARE else value(node, path, texts)
 
 
 def concat(inner: Any, path: Path, texts: tuple[bool, ...] = (False,)) -> str:
@@ -246,7 +258,8 @@ def expression(node: Any, path: Path) -> str:
     here = (*path, kind)
     reader = _READERS.get(kind)
     if reader is not None:
-        return reader(inner, here)
+        text: str = reader(inner, here)
+        return text
     if kind in ("&", "|", "^", "<<", ">>"):
         if not isinstance(inner, list) or len(inner) < 2:
             raise JsonProblem(here, "an operation has two operands")

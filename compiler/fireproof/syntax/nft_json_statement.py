@@ -114,7 +114,8 @@ def limit(inner: Any, path: Path) -> str:
     found = fields(inner, path, ("rate_unit", "burst", "burst_unit", "inv"), ("rate", "per"))
     unit = word(found.get("rate_unit", "packets"), path)
     size = "" if unit == "packets" else f" {unit}"
-    text = f"limit rate {'over ' if found.get('inv') else ''}{number(found['rate'], path)}{size}/{word(found['per'], path)}"
+    sense = "over " if found.get("inv") else ""
+    text = f"limit rate {sense}{number(found['rate'], path)}{size}/{word(found['per'], path)}"
     if found.get("burst"):
         default = "packets" if unit == "packets" else "bytes"
         text += f" burst {number(found['burst'], path)} {word(found.get('burst_unit', default), path)}"
@@ -266,7 +267,8 @@ def _meter(inner: Any, path: Path) -> str:
 # ---- changes -------------------------------------------------------------------------------------------------------
 def _mangle(inner: Any, path: Path) -> str:
     found = fields(inner, path, (), ("key", "value"))
-    return f"{expression(found['key'], (*path, 'key'))} set {value(found['value'], (*path, 'value'), is_text(found['key']))}"
+    target = expression(found["key"], (*path, "key"))
+    return f"{target} set {value(found['value'], (*path, 'value'), is_text(found['key']))}"
 
 
 def _reset(inner: Any, path: Path) -> str:

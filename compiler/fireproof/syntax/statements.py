@@ -343,6 +343,8 @@ def _nat(context: Context, node: Node) -> Nat:
             raise MeaningError(f"`{kind}` needs `to` and an address", node.children[0], code="value")
         return Nat(kind, family, None, None, flags)
     address, port, pair = _nat_target(context, target, family)
+    if address is not None and family is None and context.family not in ("ip", "ip6"):
+        family = _guess_family(context, target)
     if kind in ("masquerade", "redirect") and address is not None:
         raise MeaningError(
             f"`{kind}` chooses the address itself; only a port can follow", target, f"write `{kind} to :PORT`", "value"
@@ -391,7 +393,9 @@ def _guess_family(context: Context, node: Node) -> str | None:
 
 def _nat_value(context: Context, node: Node, type: Type) -> Key | Expression:
     """One value, a range, a prefix, or something computed."""
-    low_node, dash, slash = node.children if len(node.children) == 3 else (node.children[0], None, None)
+    low_node = node.children[0]
+    dash = node.children[1] if node.data == "nat_range" else None
+    slash = node.children[1] if node.data == "nat_prefixed" else None
     plain = low_node.children[0]
     if low_node.children[1] is None and len(plain.children) == 1 and len(plain.children[0].children) == 1:
         inner = values.sole(context, plain.children[0].children[0])

@@ -1,0 +1,1 @@
+"""The checks, one a file: `CODES` names what it can find, `run(ruleset)` finds it."""
