@@ -20,6 +20,7 @@ class Concrete:
 
     def __init__(self, choices: Mapping[str, bool] | None = None) -> None:
         self.choices = dict(choices or {})
+        self.numbers: dict[str, int] = {}
         self.asked: dict[str, str] = {}
         self.packet: Arrival
 
@@ -36,6 +37,8 @@ class Concrete:
         return not condition
 
     def arriving(self, register: Register) -> int:
+        if register.choice and register.name in self.numbers:
+            return self.numbers[register.name]
         return self.packet.value(register)
 
     def constant(self, value: int, bits: int) -> int:

@@ -231,21 +231,25 @@ class Tracker:
             if segment.kind != "syn" and not self.settings.tcp_loose:
                 return "invalid"
             flow.tcp = tcp.Connection()
+            flow.tcp.begins(segment)
         connection = flow.tcp
         old = connection.state
-        result = connection.step(direction, segment)
+        result = connection.step(
+            direction, segment, seen_reply=bool(flow.status & SEEN_REPLY), assured=bool(flow.status & ASSURED),
+            liberal=self.settings.be_liberal,
+        )  # fmt: skip
         if result == "ignored":
             return "taken"
         if result != "taken":
             return result
         now = self.table.now
-        timeout = float(tcp.TIMEOUTS[connection.state])
+        timeout = connection.timeout(segment)
         if not flow.status & SEEN_REPLY:
             if segment.kind == "rst":
                 self.table.remove(flow)
                 return "taken"
             if connection.state == tcp.ESTABLISHED:
-                timeout = tcp.UNACKNOWLEDGED
+                timeout = min(timeout, tcp.UNACKNOWLEDGED)
         elif connection.state == tcp.ESTABLISHED and old in (tcp.SYN_RECV, tcp.ESTABLISHED):
             flow.status |= ASSURED
         flow.expires = now + timeout
@@ -255,7 +259,8 @@ class Tracker:
         """`reject with tcp reset` ends the connection."""
         if flow.tcp is not None:
             flow.tcp.state = tcp.CLOSE
-            flow.tcp.closing = True
+            for side in flow.tcp.sides:
+                side.closing = True
             flow.expires = self.table.now + tcp.TIMEOUTS[tcp.CLOSE]
 
     def counts(self, number: int) -> bool:
@@ -373,7 +378,8 @@ def _segment(packet: Arrival) -> tcp.Segment | None:
         return None
     seq, ack = int.from_bytes(raw[th + 4 : th + 8], "big"), int.from_bytes(raw[th + 8 : th + 12], "big")
     length = len(raw) - th - header + (flags & tcp.SYN != 0) + (flags & tcp.FIN != 0)
-    return tcp.Segment(kind, seq, ack, (seq + length) & 0xFFFFFFFF)
+    window = raw[th + 14] << 8 | raw[th + 15]
+    return tcp.Segment(kind, flags, seq, ack, (seq + length) & 0xFFFFFFFF, window, raw[th + 20 : th + header])
 
 
 def _range(written: object, value: int | None) -> tuple[int, int] | None:

@@ -83,7 +83,7 @@ class Evaluator:
     ) -> None:
         self.ruleset = ruleset
         self.host = ruleset.host
-        self._now = time.time() if clock is None else float(clock)
+        self._now = self.started = time.time() if clock is None else float(clock)
         names = () if self.host is None else self.host.interfaces
         self.interfaces = Interfaces(["lo", *(name for name in names if not name.endswith("*"))])
         self._algebra = Concrete(choices)
@@ -110,6 +110,17 @@ class Evaluator:
     def now(self) -> float:
         """The clock, in seconds since 1970."""
         return self._now
+
+    def follow(self, choices: Mapping[str, bool], numbers: Mapping[str, int]) -> None:
+        """From now on these choices decide whatever hangs on state, chance or the machine, as in a proof.
+
+        The names are those of the proof: `choices` of conditions, `numbers` of values (dice, picked ports).
+        """
+        self._algebra.choices = dict(choices)
+        self._algebra.numbers = dict(numbers)
+        self._world.runtime = None
+        self._pipeline.stateful = None
+        self._pipeline.update = None
 
     def advance(self, seconds: float) -> None:
         """Moves the clock."""

@@ -146,6 +146,10 @@ class Traversal(Generic[P, V]):
                 break
             hit = live
             verdict = ""
+            if rule.statements and type(rule.statements[-1]) is Reject:
+                hit = algebra.both(hit, self._rejectable(rule.statements[-1]))
+                if algebra.is_false(hit):
+                    continue
             for index, statement in enumerate(rule.statements):
                 kind = type(statement)
                 if kind is Match:
@@ -320,16 +324,16 @@ class Traversal(Generic[P, V]):
             return algebra.both(hit, self.flight.choose(f"room in {name} at {site.name}", f"whether set `{name}` has room"))
         return hit
 
+    def _rejectable(self, statement: Reject) -> P:
+        """Where the answer exists. nft asks this first of all in the rule, so that nothing in it is done for the others."""
+        algebra = self.flight.world.algebra
+        if statement.kind == "tcp-reset":
+            return algebra.member(self.flight.read(reg.L4PROTO), 8, _TCP)
+        return algebra.true if statement.kind == "icmpx" else self.flight.is_family(0 if statement.kind == "icmp" else 1)
+
     def _reject(
         self, statement: Reject, chain: Chain, rule: Rule, hit: P, result: Result[P]
     ) -> tuple[P, str]:  # fmt: skip
-        algebra = self.flight.world.algebra
-        if statement.kind == "tcp-reset":
-            hit = algebra.both(hit, algebra.member(self.flight.read(reg.L4PROTO), 8, _TCP))
-        elif statement.kind in ("icmp", "icmpv6"):
-            hit = algebra.both(hit, self.flight.is_family(0 if statement.kind == "icmp" else 1))
-        if algebra.is_false(hit):
-            return hit, ""
         if self.watch:
             self.watch(chain, rule, hit, "reject")
         result.rejected.append((hit, statement, rule))
@@ -371,7 +375,12 @@ class Traversal(Generic[P, V]):
         algebra = self.flight.world.algebra
         family = {"ip": 0, "ip6": 1}.get(statement.family or chain.table.family)
         if family is not None:
-            hit = algebra.both(hit, self.flight.is_family(family))
+            mine = self.flight.is_family(family)
+            other = algebra.both(hit, algebra.negate(mine))
+            if self.watch and not algebra.is_false(other):
+                # The kernel does not translate the other family, and goes on behind the rule.
+                self.watch(chain, rule, other, "continue")
+            hit = algebra.both(hit, mine)
         address, port = None, None
         if statement.pair:
             assert statement.address is not None and not isinstance(statement.address, tuple)

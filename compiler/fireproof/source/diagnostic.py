@@ -47,13 +47,26 @@ class Diagnostic:
     fix: Fix | None = None
 
 
+class TooManyErrors(Exception):
+    """A collector is full."""
+
+
 @dataclass(slots=True)
 class Diagnostics:
-    """A collector, so that one bad statement does not hide the next."""
+    """A collector, so that one bad statement does not hide the next. It takes `limit` errors, then TooManyErrors."""
 
     found: list[Diagnostic] = field(default_factory=list)
+    limit: int | None = None
+    _left: int = field(default=0, repr=False)
+
+    def __post_init__(self) -> None:
+        self._left = self.limit if self.limit is not None else -1
 
     def add(self, diagnostic: Diagnostic) -> None:
+        if diagnostic.severity is Severity.ERROR:
+            if self._left == 0:
+                raise TooManyErrors
+            self._left -= 1
         self.found.append(diagnostic)
 
     def error(self, code: str, message: str, span: Span | None, *, label: str = "", help: str = "") -> None:

@@ -80,7 +80,7 @@ def included(pattern: str, including: SourceFile) -> list[str]:
     A pattern with wildcards may match nothing.
     """
     base = Path(including.name).parent if including.name != "<stdin>" else Path()
-    full = os.path.join(base, pattern)
     if not glob.has_magic(pattern):
-        return [full]
-    return sorted(path for path in glob.glob(full) if not os.path.isdir(path))
+        return [str(base / pattern)]
+    found = [base / name for name in glob.glob(pattern, root_dir=base)]
+    return sorted(str(path) for path in found if not path.is_dir())

@@ -13,26 +13,27 @@ from dataclasses import dataclass, field
 from fireproof.source.diagnostic import Diagnostics
 from fireproof.source.text import SourceFile, Span
 
-MAX_BRACES = 64
-"""Deepest nesting of braces that is read: real rulesets stay below ten."""
-MAX_STATEMENT = 8 * 1024 * 1024
-"""Longest statement outside set elements, in characters."""
+MAX_BRACES = 40
+"""Deepest nesting of blocks that is read: real rulesets stay below ten, the kernel takes 15 jumps."""
 
 _MARK = re.compile(r'"[^"\n]*"|#[^\n]*|\\\r?\n|[{};\n]')
 _OBJECT = r"(?:set|map|flowtable|counter|quota|limit|secmark|synproxy|ct\s+(?:helper|timeout|expectation))\b"
+_VERB = r"(?:add|create|insert|replace|delete|destroy|flush|list|reset|rename)"
 _HEADS = {
-    "top": re.compile(rf"(?:(?:add|create|insert|replace|delete|destroy|flush|list|reset)\s+)?(?:(table|chain|host)\b|({_OBJECT})|(assert)\b)"),
+    "top": re.compile(rf"(?:{_VERB}\s+)?(?:(table|chain|host|assert)\b(?![.\/-])|({_OBJECT}))"),
     "table": re.compile(rf"(?:(chain)\b|({_OBJECT}))"),
     "host": re.compile(r"(interface|conntrack)\b"),
 }  # fmt: skip
-_ANONYMOUS_CHAIN = re.compile(r".*\b(?:jump|goto)\s*\Z", re.DOTALL)
+_ANONYMOUS_CHAIN = re.compile(r"\b(?:jump|goto)\s*\Z")
+_RULE_COMMAND = re.compile(r"(?:add|insert)\s+rule\b")
 
 
 @dataclass(slots=True)
 class Line:
     """A statement: characters `start` to `end` of the file; with `body`, the head of a block.
 
-    `kind` of a block: table, chain, object, host, interface, conntrack, assert.
+    `kind` of a block: table, chain, object, host, interface, conntrack, assert. `open` is its brace; `tail` is what
+    follows the closing brace of an anonymous chain on its line.
     """
 
     start: int
@@ -40,12 +41,13 @@ class Line:
     kind: str = ""
     body: list[Line] | None = None
     open: int = field(default=0, repr=False)
+    tail: tuple[int, int] | None = None
 
 
 def _block_kind(context: str, head: str) -> str:
     """The kind of block that `head` opens, or "" when the brace belongs to the statement."""
-    if context == "chain":
-        return "chain" if _ANONYMOUS_CHAIN.match(head) else ""
+    if context == "chain" or (context == "top" and _RULE_COMMAND.match(head)):
+        return "chain" if _ANONYMOUS_CHAIN.search(head[-16:]) else ""
     pattern = _HEADS.get(context)
     found = pattern.match(head) if pattern else None
     if not found:
@@ -63,14 +65,19 @@ def split(file: SourceFile, diagnostics: Diagnostics) -> list[Line]:
     stack: list[tuple[list[Line], str, Line]] = []
     inline: list[int] = []
     start = 0
+    closed: Line | None = None
 
     def finish(end: int) -> None:
-        nonlocal start
+        nonlocal closed
         raw = text[start:end]
         stripped = raw.strip()
         if stripped:
             first = start + (len(raw) - len(raw.lstrip()))
-            lines.append(Line(first, first + len(stripped)))
+            if closed is None:
+                lines.append(Line(first, first + len(stripped)))
+            else:
+                closed.tail = (first, first + len(stripped))
+        closed = None
 
     for mark in _MARK.finditer(text):
         what = mark[0]
@@ -93,7 +100,7 @@ def split(file: SourceFile, diagnostics: Diagnostics) -> list[Line]:
                 lines.append(block)
                 stack.append((lines, context, block))
                 assert block.body is not None
-                lines, context, start = block.body, kind, at + 1
+                lines, context, start, closed = block.body, kind, at + 1, None
             else:
                 inline.append(at)
             if len(stack) + len(inline) > MAX_BRACES:
@@ -108,7 +115,8 @@ def split(file: SourceFile, diagnostics: Diagnostics) -> list[Line]:
             elif stack:
                 finish(at)
                 start = at + 1
-                lines, context, _ = stack.pop()
+                lines, context, block = stack.pop()
+                closed = block if block.kind == "chain" and context in ("chain", "top") and _RULE.search(head_of(block)) else None
             else:
                 diagnostics.error(
                     "unbalanced", "this brace closes nothing", Span(file, at, at + 1),

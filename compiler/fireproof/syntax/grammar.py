@@ -15,13 +15,24 @@ import stat
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lark
-from lark import Lark, Token, Tree
-from lark.exceptions import UnexpectedCharacters, UnexpectedEOF, UnexpectedInput, UnexpectedToken
+from lark import Lark, Token
+from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 
 from fireproof.resources import grammar_text, prebuilt_tables
+from fireproof.syntax import expectation
+
+if TYPE_CHECKING:
+
+    class Tree(lark.Tree[Any]):
+        """lark's tree; which children it has depends on the rule of the grammar, so they have no type."""
+
+        children: list[Any]
+
+else:
+    from lark import Tree
 
 ENTRY_POINTS = (
     "rule", "chain_line", "set_line", "object_line", "flowtable_line", "table_line", "definition", "host_line",
@@ -45,18 +56,24 @@ class Slot:
 
 
 Leaf = Token | Slot
-Node = Tree[Any]
+Node = Tree
+
+MAX_STATEMENT = 1024 * 1024
+"""Longest statement in characters. Elements of named sets are parsed one by one and do not count as one."""
+MAX_NESTING = 12
+"""Deepest nesting of parentheses and braces in a statement; what reads the trees is recursive."""
 
 
 class SyntaxProblem(Exception):
     """A statement that does not parse: offsets are within the statement."""
 
-    def __init__(self, message: str, start: int, end: int, expected: list[str]) -> None:
+    def __init__(self, message: str, start: int, end: int, label: str = "", help: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.start = start
         self.end = end
-        self.expected = expected
+        self.label = label
+        self.help = help
 
 
 # ---- LALR tables ---------------------------------------------------------------------------------------------------
@@ -148,26 +165,29 @@ def parser() -> Lark:
 
 
 # ---- one statement -------------------------------------------------------------------------------------------------
-_TERMINAL_WORDS = {
-    "WORD": "a name", "NUMBER": "a number", "QUOTED": "quoted text", "VARIABLE": "$variable", "SETREF": "@set",
-    "IPV4": "an IPv4 address", "IPV6": "an IPv6 address", "MAC": "a MAC address", "TIME": "a time such as 30s",
-    "WILDCARD": "name*", "$END": "the end of the statement", "VERDICT": "a verdict", "JUMP": "jump or goto",
-    "PROTO": "a protocol", "OPERATOR": "a comparison", "RAW": "@base,offset,length", "META_WORD": "a meta key",
-    "BINARY": "a bit operation", "LIMIT_SENSE": "over or until", "SET_OPERATION": "add, update or delete", "NAT": "a NAT statement",
-    "EXTHDR": "an extension header", "DIRECTION": "original or reply", "BOOLEAN": "exists or missing",
-}  # fmt: skip
+_OPENING = re.compile(r'"[^"\n]*"|#[^\n]*|[({\[]|[)}\]]|\bjhash\b')
 
 
-def _expected(names: set[str]) -> list[str]:
-    terminals = {terminal.name: terminal for terminal in parser().terminals}
-    words = []
-    for name in names:
-        terminal = terminals.get(name)
-        if name in _TERMINAL_WORDS:
-            words.append(_TERMINAL_WORDS[name])
-        elif terminal is not None and terminal.pattern.type == "str":
-            words.append(f"`{terminal.pattern.value}`")
-    return sorted(set(words), key=lambda word: (word.startswith("`"), word))
+def _check_size(text: str) -> None:
+    """Refuses what no ruleset needs and a recursive reader could not bear."""
+    if len(text) > MAX_STATEMENT:
+        raise SyntaxProblem(
+            f"this statement is longer than {MAX_STATEMENT // 1024**2} MiB", 0, 80,
+            help="a list this long belongs into a named set; or a line end, `;` or closing brace is missing",
+        )  # fmt: skip
+    if text.count("(") + text.count("{") + text.count("jhash") <= MAX_NESTING:
+        return
+    depth = hashes = 0
+    for mark in _OPENING.finditer(text):
+        what = mark[0]
+        if what in "({[":
+            depth += 1
+        elif what in ")}]":
+            depth -= 1
+        elif what == "jhash":
+            hashes += 1
+        if depth > MAX_NESTING or hashes > MAX_NESTING:
+            raise SyntaxProblem(f"this is nested more than {MAX_NESTING} deep", mark.start(), mark.end())
 
 
 def parse(text: str, entry: str) -> Node:
@@ -175,23 +195,33 @@ def parse(text: str, entry: str) -> Node:
 
     Raises SyntaxProblem where it does not fit the grammar.
     """
+    _check_size(text)
     try:
-        return parser().parse(text, start=entry)
+        tree: Node = parser().parse(text, start=entry)  # type: ignore[assignment]
     except UnexpectedToken as problem:
-        expected = _expected(set(problem.accepts or problem.expected))
-        token = problem.token
-        if token.type == "$END":
-            raise SyntaxProblem("the statement ends too early", len(text.rstrip()), len(text), expected) from None
-        start = token.start_pos or 0
-        raise SyntaxProblem(f"unexpected `{_shorten(str(token))}`", start, start + len(token), expected) from None
+        names = set(problem.accepts or problem.expected)
+        if problem.token.type == "$END":
+            end = len(text.rstrip())
+            label = expectation.label(parser().terminals, names, entry)
+            help = expectation.help_at_end(text, names)
+            raise SyntaxProblem("the statement ends too early", end, end + 1, label, help) from None
+        raise _unexpected(text, problem.token.start_pos or 0, names, entry) from None
     except UnexpectedCharacters as problem:
-        at = problem.pos_in_stream
-        expected = _expected(set(problem.allowed or ()))
-        character = text[at]
-        what = f"`{character}`" if character.isprintable() else f"the character U+{ord(character):04X}"
-        raise SyntaxProblem(f"unexpected {what}", at, at + 1, expected) from None
-    except (UnexpectedEOF, UnexpectedInput):
-        raise SyntaxProblem("the statement ends too early", len(text.rstrip()), len(text), []) from None
+        raise _unexpected(text, problem.pos_in_stream, set(problem.allowed or ()), entry) from None
+    except UnexpectedInput:
+        raise SyntaxProblem("the statement ends too early", len(text.rstrip()), len(text)) from None
+    return tree
+
+
+def _unexpected(text: str, at: int, names: set[str], entry: str) -> SyntaxProblem:
+    """The refusal of what stands at `at`, where only the terminals `names` fit."""
+    piece = expectation.piece_at(text, at)
+    what = f"`{_shorten(piece)}`" if piece.isprintable() else f"the character U+{ord(piece[0]):04X}"
+    terminals = parser().terminals
+    return SyntaxProblem(
+        f"unexpected {what}", at, at + len(piece), expectation.label(terminals, names, entry),
+        expectation.help_for(text, at, piece, expectation.words(terminals, names), names, entry),
+    )  # fmt: skip
 
 
 def _shorten(text: str, limit: int = 40) -> str:

@@ -143,8 +143,10 @@ def map_lookup(context: Context, key: Expression, node: Node, types: tuple[Type,
             types = tuple(type_of(name, bits) for name, bits in zip(named.data, named.data_bits, strict=True))
         datatype, bits = _joined(types)
         return MapLookup(key, target, datatype, bits)
-    if types is None:
-        types = _guess(context, target)
+    guessed = _guess(context, target) if types is None or len(types) == 1 else types
+    if types is None or len(guessed) > len(types):
+        # NAT takes an address, or an address and a port.
+        types = guessed if types is None else (*types, *guessed[len(types) :])
     datatype, bits = _joined(types)
     return MapLookup(key, set_literal(context, target, types_of(key), types), datatype, bits)
 

@@ -210,8 +210,6 @@ def _vmap(context: Context, node: Node) -> VerdictMap:
 
 
 def _verdict(context: Context, node: Node) -> Verdict:
-    if context.anonymous_chain and len(node.children) == 1 and context.text(node.children[0]) in ("jump", "goto"):
-        return Verdict(VerdictTarget(context.text(node.children[0]), context.anonymous_chain))
     return Verdict(sets.verdict(context, node))
 
 

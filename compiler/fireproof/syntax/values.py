@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from socket import AF_INET, AF_INET6, inet_pton
 from typing import Any
 
-from lark import Token, Tree
+from lark import Token
 
 from fireproof.model.expression import Constant, Interval, Key, Name, Part, SetReference
 from fireproof.netfilter.datatypes import DATATYPES, Datatype
-from fireproof.syntax.grammar import Leaf, Node, Slot
+from fireproof.syntax.grammar import Leaf, Node, Slot, Tree
 from fireproof.syntax.scope import Context, MeaningError, suggest, unquote
 
 _INTEGER = DATATYPES["integer"]
@@ -232,21 +232,11 @@ def expand(context: Context, node: Node) -> Iterator[Any]:
     for child in node.children:
         inner = _sole_primary(child)
         if isinstance(inner, Tree) and inner.data == "literal" and inner.children[0].type == "VARIABLE":
-            variable = _enter(context, inner.children[0])
-            yield from expand(context, variable.tree)
-            context.depth -= 1
+            yield from expand(context, context.variable(inner.children[0]).tree)
         elif isinstance(inner, Tree) and inner.data in ("set_literal", "value_list"):
             yield from expand(context, inner)
         elif child is not None:
             yield child
-
-
-def _enter(context: Context, leaf: Leaf) -> Any:
-    variable = context.variable(leaf)
-    context.depth += 1
-    if context.depth > 32:
-        raise MeaningError("variables refer to each other in a circle", leaf, code="undefined")
-    return variable
 
 
 def _sole_primary(node: Any) -> Any:
@@ -265,10 +255,8 @@ def sole(context: Context, node: Any) -> Any:
     """`node` with parentheses and variables that hold a single thing taken away."""
     inner = _sole_primary(node)
     if isinstance(inner, Tree) and inner.data == "literal" and inner.children[0].type == "VARIABLE":
-        variable = _enter(context, inner.children[0])
-        found = sole(context, variable.tree.children[0] if variable.tree.data == "definition" else variable.tree)
-        context.depth -= 1
-        return found
+        variable = context.variable(inner.children[0])
+        return sole(context, variable.tree.children[0] if variable.tree.data == "definition" else variable.tree)
     return inner
 
 

@@ -94,7 +94,8 @@ def _transport(table: Table, rule: object) -> Iterator[Diagnostic]:
 
     assert isinstance(rule, Rule)
     for index, statement in enumerate(rule.statements):
-        if isinstance(statement, Nat | Tproxy) and (statement.port is not None or getattr(statement, "pair", False)):
+        # A map that gives address and port together needs none: nft takes it as it is.
+        if isinstance(statement, Nat | Tproxy) and statement.port is not None:
             if not any(_has_ports(earlier) for earlier in rule.statements[:index]):
                 yield Diagnostic(
                     "no-transport", Severity.ERROR, "a port is translated, but the rule does not say of which protocol",

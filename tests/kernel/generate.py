@@ -1,0 +1,464 @@
+"""Seeded rulesets and packet histories for running the evaluator beside the kernel.
+
+A router with three ports, both IP versions, and far hosts that are simulated just enough to answer what reached them:
+they go by the packet as they saw it, so that every translation is exercised both ways. Every rule has a comment, by
+which its step in a trace is known.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from random import Random
+
+from fireproof.packet import build
+from fireproof.packet.parse import parse
+
+HOST = """host {
+    interface "lan" { address 10.0.1.1/24; address 2001:db8:1::1/64; }
+    interface "wan" { address 10.0.2.1/24; address 2001:db8:2::1/64; }
+    interface "dmz" { address 10.0.3.1/24; address 2001:db8:3::1/64; }
+    route default via 10.0.2.2 dev "wan";
+    route default via 2001:db8:2::2 dev "wan";
+}
+"""
+PORTS = {
+    "lan": ("10.0.1.1/24", "2001:db8:1::1/64"),
+    "wan": ("10.0.2.1/24", "2001:db8:2::1/64"),
+    "dmz": ("10.0.3.1/24", "2001:db8:3::1/64"),
+}
+ROUTES = (("default", "wan", "10.0.2.2"), ("default", "wan", "2001:db8:2::2"))
+
+_HOSTS4 = {"lan": ("10.0.1.2", "10.0.1.3"), "wan": ("198.51.100.7", "10.0.2.2"), "dmz": ("10.0.3.5",)}
+_HOSTS6 = {
+    "lan": ("2001:db8:1::2", "2001:db8:1::3"), "wan": ("2001:db8:9::7", "2001:db8:2::2"), "dmz": ("2001:db8:3::5",),
+}  # fmt: skip
+_OWN4 = ("10.0.1.1", "10.0.2.1", "10.0.3.1")
+_OWN6 = ("2001:db8:1::1", "2001:db8:2::1", "2001:db8:3::1")
+_DPORTS = (22, 53, 80, 443, 8080)
+_SPORTS = (400, 700, 4000, 4001, 5000)
+# Only these have rules written for them, so that most rules meet a packet.
+_HOOKS = ("prerouting", "input", "forward", "output", "postrouting")
+_PRIORITIES = (-450, -300, -250, -150, -101, -50, 0, 0, 0, 10, 50, 99, 101, 150, 300)
+
+
+# ---- rulesets ------------------------------------------------------------------------------------------------------
+@dataclass
+class Ruleset:
+    """Text for nft and fireproof alike; `draws` when NAT picks among several ports or addresses."""
+
+    text: str
+    draws: bool
+
+
+class RulesetMaker:
+    def __init__(self, seed: int) -> None:
+        self.random = Random(f"rules {seed}")
+        self.rules = 0
+        self.draws = False
+
+    def make(self) -> Ruleset:
+        pick = self.random
+        tables = [self._filter_table(pick.choice(("inet", "inet", "ip", "ip6")), "f")]
+        if pick.random() < 0.4:
+            tables.append(self._filter_table(pick.choice(("inet", "ip")), "g"))
+        if pick.random() < 0.7:
+            tables.append(self._nat_table(pick.choice(("inet", "ip", "ip6", "inet")), "n"))
+        pick.shuffle(tables)
+        return Ruleset("".join(tables), self.draws)
+
+    def _rule(self, *words: str) -> str:
+        self.rules += 1
+        return "        " + " ".join(word for word in words if word) + f' comment "r{self.rules}"\n'
+
+    # ---- matches ---------------------------------------------------------------------------------------------------
+    def _matches(self, family: str, hook: str) -> str:
+        count = self.random.choice((0, 1, 1, 1, 2, 2))
+        found = [self._match(family, hook) for _ in range(count)]
+        # Contradictory dependencies (tcp and udp) are refused by nft in one rule only when written out; keep one each.
+        protocols = [m for m in found if m.split()[0] in ("tcp", "udp", "icmp", "icmpv6", "th", "meta")]
+        return " ".join(m for m in found if m not in protocols[1:])
+
+    def _match(self, family: str, hook: str) -> str:
+        pick = self.random
+        kinds = ["ct", "ct", "port", "port", "address", "interface", "protocol", "mark", "misc"]
+        kind = pick.choice(kinds)
+        version = {"ip": 4, "ip6": 6}.get(family) or pick.choice((4, 6))
+        if kind == "ct":
+            states = ("new", "established", "related", "invalid", "untracked", "new,established", "established,related")
+            return pick.choice((
+                f"ct state {pick.choice(states)}", f"ct state != {pick.choice(states[:5])}", "ct status dnat",
+                "ct status snat", "ct status confirmed", "ct status assured", "ct direction reply",
+                "ct direction original", f"ct mark {pick.randrange(3)}", f"ct mark != {pick.randrange(3)}",
+                "ct status seen-reply",
+            ))  # fmt: skip
+        if kind == "port":
+            protocol, side = pick.choice(("tcp", "udp", "th")), pick.choice(("dport", "dport", "sport"))
+            ports = _DPORTS if side == "dport" else _SPORTS
+            value = pick.choice((
+                str(pick.choice(ports)), f"!= {pick.choice(ports)}", f"{{ {pick.choice(ports)}, {pick.choice(ports)} }}",
+                "1-1023", "{ 1-79, 4000-5000 }",
+            ))  # fmt: skip
+            return f"{protocol} {side} {value}"
+        if kind == "address":
+            return self._address_match(version, pick.choice(("saddr", "daddr")))
+        if kind == "interface":
+            names = [n for n, hooks in (("iifname", ("prerouting", "input", "forward", "postrouting")),
+                                        ("oifname", ("forward", "output", "postrouting"))) if hook in hooks]  # fmt: skip
+            name = pick.choice(names or ["iifname"])
+            return f"{name} " + pick.choice(('"lan"', '"wan"', '!= "lan"', '{ "lan", "dmz" }', '"d*"', '"lo"'))
+        if kind == "protocol":
+            return pick.choice((
+                "meta l4proto tcp", "meta l4proto { tcp, udp }", "meta l4proto != udp", "tcp flags syn",
+                "tcp flags & (fin|syn|rst|ack) == syn", "tcp flags ! ack", "tcp flags { syn, ack }",
+                "icmp type echo-request" if version == 4 else "icmpv6 type echo-request",
+                "icmp type { echo-reply, destination-unreachable }" if version == 4 else "icmpv6 type destination-unreachable",
+                "meta nfproto ipv4", "meta nfproto ipv6",
+            )) if family == "inet" else pick.choice(("meta l4proto tcp", "meta l4proto != udp", "tcp flags syn"))  # fmt: skip
+        if kind == "mark":
+            return pick.choice((f"meta mark {pick.randrange(3)}", "meta mark & 1 == 1", f"meta mark != {pick.randrange(3)}"))
+        return pick.choice((
+            "meta length < 60", "meta length 40-100", "ip ttl 63" if version == 4 else "ip6 hoplimit 63",
+            "ip ttl > 1" if version == 4 else "ip6 hoplimit > 1", "th dport . meta l4proto { 80 . 6, 53 . 17 }",
+            "limit rate 3/week burst 4 packets", "limit rate over 2/week burst 3 packets", "numgen inc mod 3 1",
+            "quota over 200 bytes", "quota until 300 bytes", "numgen inc mod 2 offset 4 == 5", "@th,0,16 > 1024",
+            "ct original proto-dst 80" if False else "meta length > 20",
+        )) if family != "ip6" or version == 6 else "meta length > 20"  # fmt: skip
+
+    def _address_match(self, version: int, side: str) -> str:
+        pick = self.random
+        hosts = _HOSTS4 if version == 4 else _HOSTS6
+        own = _OWN4 if version == 4 else _OWN6
+        every = [a for group in hosts.values() for a in group] + list(own)
+        net = "10.0.1.0/24" if version == 4 else "2001:db8:1::/64"
+        value = pick.choice((
+            pick.choice(every), f"!= {pick.choice(every)}", net, f"!= {net}",
+            "{ " + ", ".join(sorted(set(pick.sample(every, 3)))) + " }",
+            "@hosts4" if version == 4 else "@hosts6",
+        ))  # fmt: skip
+        return f"{'ip' if version == 4 else 'ip6'} {side} {value}"
+
+    # ---- filter ----------------------------------------------------------------------------------------------------
+    def _sets(self, family: str) -> str:
+        text = ""
+        if family != "ip6":
+            text += "    set hosts4 { type ipv4_addr; flags interval; elements = { 10.0.1.2, 198.51.100.0/24, 10.0.3.0-10.0.3.9 } }\n"
+            text += "    set seen4 { type ipv4_addr; flags dynamic,timeout; timeout 1h; size 3; }\n"
+        if family != "ip":
+            text += "    set hosts6 { type ipv6_addr; flags interval; elements = { 2001:db8:1::2, 2001:db8:9::/64 } }\n"
+            text += "    set seen6 { type ipv6_addr; flags dynamic,timeout; timeout 1h; size 2; }\n"
+        return text
+
+    def _filter_table(self, family: str, name: str) -> str:
+        pick = self.random
+        subs = ["".join(self._filter_rule(family, "forward", number, False) for _ in range(pick.randrange(1, 4))) for number in range(3)]
+        text = f"table {family} {name} {{\n{self._sets(family)}"
+        for number, rules in enumerate(subs):
+            text += f"    chain sub{number} {{\n{rules}    }}\n"
+        for number in range(pick.randrange(1, 5)):
+            hook = pick.choice(_HOOKS)
+            priority = pick.choice(_PRIORITIES)
+            kind = "filter"
+            policy = pick.choice(("accept", "accept", "accept", "drop"))
+            text += f"    chain c{number} {{\n        type {kind} hook {hook} priority {priority}; policy {policy};\n"
+            if pick.random() < 0.4 and priority > -200:
+                text += self._rule("ct state vmap { established : accept, related : accept, invalid :",
+                                   pick.choice(("drop", "continue", "jump sub1")), "}")  # fmt: skip
+            text += "".join(self._filter_rule(family, hook, -1, True, priority) for _ in range(pick.randrange(1, 6)))
+            text += "    }\n"
+        return text + "}\n"
+
+    def _filter_rule(self, family: str, hook: str, level: int, base: bool, priority: int = 0) -> str:
+        pick = self.random
+        match = self._matches(family, hook if base else "prerouting")
+        extra = ""
+        if pick.random() < 0.25:
+            extra = self._statement(family)
+        verdicts = ["accept", "accept", "drop", "return", "", "counter", "accept"]
+        if level < 2:
+            verdicts += [f"{pick.choice(('jump', 'goto'))} sub{pick.randrange(level + 1, 3)}"] * 2
+        if base and hook in ("input", "forward", "output"):
+            verdicts += [self._reject(family)] * 2
+        if base and hook in ("prerouting", "output") and priority < -200:
+            verdicts += ["notrack"] * 2
+        if pick.random() < 0.12:
+            return self._rule(match, extra, self._vmap(level))
+        verdict = pick.choice(verdicts)
+        if verdict == "drop" and not match:
+            verdict = "counter"
+        if not (match or extra or verdict):
+            verdict = "counter"
+        return self._rule(match, extra, verdict)
+
+    def _vmap(self, level: int) -> str:
+        pick = self.random
+        targets = ["accept", "drop", "return", "continue"] + ([f"jump sub{level + 1}"] if level < 2 else [])
+        return pick.choice((
+            f"tcp dport vmap {{ 22 : {pick.choice(targets)}, 80-443 : {pick.choice(targets)} }}",
+            f"meta l4proto vmap {{ tcp : {pick.choice(targets)}, udp : {pick.choice(targets)}, icmp : {pick.choice(targets)} }}",
+            f"iifname vmap {{ lan : {pick.choice(targets)}, wan : {pick.choice(targets)} }}",
+            f"ct state vmap {{ new : {pick.choice(targets)}, established : {pick.choice(targets)} }}",
+        ))  # fmt: skip
+
+    def _statement(self, family: str) -> str:
+        pick = self.random
+        own = {"ip": ["add @seen4 { ip saddr }", "update @seen4 { ip daddr }"],
+               "ip6": ["add @seen6 { ip6 saddr }"],
+               "inet": ["add @seen4 { ip saddr }", "add @seen6 { ip6 daddr }", "ip saddr @seen4", "ip6 saddr != @seen6"]}[family]  # fmt: skip
+        return pick.choice((
+            f"meta mark set {pick.randrange(3)}", f"ct mark set {pick.randrange(3)}", "ct mark set meta mark",
+            "meta mark set ct mark", "counter", "meta mark set meta mark | 1", *own,
+        ))  # fmt: skip
+
+    def _reject(self, family: str) -> str:
+        kinds = ["reject with tcp reset", "reject"]
+        if family == "inet":
+            kinds += ["reject with icmpx admin-prohibited", "reject with icmpx port-unreachable", "reject with icmpx no-route"]
+        if family == "ip":
+            kinds += ["reject with icmp host-unreachable"]
+        if family == "ip6":
+            kinds += ["reject with icmpv6 addr-unreachable"]
+        return self.random.choice(kinds)
+
+    # ---- nat -------------------------------------------------------------------------------------------------------
+    def _nat_table(self, family: str, name: str) -> str:
+        pick = self.random
+        text = f"table {family} {name} {{\n{self._sets(family)}"
+        for number in range(pick.randrange(1, 5)):
+            hook = pick.choice(("prerouting", "postrouting", "prerouting", "postrouting", "output", "input"))
+            priority = pick.choice((-150, -100, 0, 100, 50))
+            text += f"    chain c{number} {{\n        type nat hook {hook} priority {priority}; policy accept;\n"
+            text += "".join(self._nat_rule(family, hook) for _ in range(pick.randrange(1, 4)))
+            text += "    }\n"
+        return text + "}\n"
+
+    def _nat_rule(self, family: str, hook: str) -> str:
+        pick = self.random
+        version = {"ip": 4, "ip6": 6}.get(family) or pick.choice((4, 4, 6))
+        word = "ip" if version == 4 else "ip6"
+        match = pick.choice(("", self._address_match(version, "daddr"), self._address_match(version, "saddr"), 'iifname "lan"',
+                             'iifname "wan"' if hook != "output" else 'oifname "wan"'))  # fmt: skip
+        if match.startswith("iifname") and hook in ("output",):
+            match = ""
+        protocol = pick.choice(("tcp dport 80", "udp dport 53", "meta l4proto tcp", "meta l4proto { tcp, udp }", "tcp dport { 80, 443 }"))
+        if pick.random() < 0.1:
+            return self._rule(match, pick.choice(("accept", "counter", "return")))
+        if hook in ("prerouting", "output"):
+            target = pick.choice(("10.0.3.5", "10.0.1.3", "198.51.100.7") if version == 4 else ("2001:db8:3::5", "2001:db8:1::3"))
+            port = f":{pick.choice((8080, 22, 80))}"
+            bracketed = target if version == 4 else f"[{target}]"
+            return self._rule(*pick.choice((
+                (match, f"dnat {word} to {target}"), (match, protocol, f"dnat {word} to {bracketed}{port}"),
+                (match, protocol, f"redirect to {port}"), (match, "redirect"),
+                (match, protocol, f"dnat {word} to {bracketed}:8000-8002"),
+            )))  # fmt: skip
+        target = pick.choice(("192.0.2.1", "10.0.2.1") if version == 4 else ("2001:db8:2::99", "2001:db8:2::1"))
+        bracketed = target if version == 4 else f"[{target}]"
+        kinds = [(match, f"snat {word} to {target}"), (match, protocol, f"snat {word} to {bracketed}:6000-6003"),
+                 (match, protocol, f"snat {word} to {bracketed}:7000")]  # fmt: skip
+        if hook == "postrouting":
+            kinds += [(match, "masquerade"), ('oifname "wan"', "masquerade"), (match, protocol, "masquerade to :6000-6100")]
+        chosen = pick.choice(kinds)
+        self.draws = self.draws or "-" in chosen[-1]
+        return self._rule(*chosen)
+
+
+# ---- histories -----------------------------------------------------------------------------------------------------
+@dataclass
+class Seen:
+    """What an end saw of a flow: the last packet there, and where (a port, or None for the router itself)."""
+
+    raw: bytes
+    where: str | None
+
+
+@dataclass
+class Flow:
+    """A conversation. Numbers are those of TCP; `next_*` is sent next by client (0) and server (1)."""
+
+    version: int
+    protocol: str
+    client: str
+    server: str
+    sport: int
+    dport: int
+    enters: str | None
+    next: list[int] = field(default_factory=lambda: [1000, 50_000])
+    received: list[int] = field(default_factory=lambda: [0, 0])
+    done: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Action:
+    """One packet to send: who sends what. `kind` is a flag text for TCP, `data` or an ICMP type else."""
+
+    flow: int
+    sender: int
+    kind: str
+    seq: int = 0
+    ack: int = 0
+    payload: bytes = b""
+    ttl: int = 64
+
+
+class History:
+    """Chooses what happens next. The same actions go to kernel and evaluator, each with what it saw of the flow."""
+
+    def __init__(self, seed: int, expires: bool = True) -> None:
+        """`expires`: packets may die on the way. The router's own message about that goes through output, which the
+        evaluator does not have.
+        """
+        self.random = Random(f"history {seed}")
+        self.ttls = (64, 64, 64, 2, 1) if expires else (64, 64, 2)
+        self.flows = [self._flow() for _ in range(self.random.randrange(2, 6))]
+
+    def _flow(self) -> Flow:
+        pick = self.random
+        version = pick.choice((4, 4, 6))
+        hosts, own = (_HOSTS4, _OWN4) if version == 4 else (_HOSTS6, _OWN6)
+        enters = pick.choice(("lan", "lan", "wan", "dmz", None))
+        client = pick.choice(hosts[enters] if enters else own)
+        others = [a for port, group in hosts.items() if port != enters for a in group]
+        server = pick.choice(others + list(own) if enters else others)
+        if pick.random() < 0.06:
+            # Forged: from a place where this address does not live.
+            enters = pick.choice(("lan", "wan", "dmz"))
+        protocol = pick.choice(("tcp", "tcp", "tcp", "udp", "udp", "echo"))
+        return Flow(version, protocol, client, server, pick.choice(_SPORTS), pick.choice(_DPORTS), enters)
+
+    def next(self) -> Action:
+        pick = self.random
+        number = pick.randrange(len(self.flows))
+        if pick.random() < 0.03:
+            self.flows[number] = self._flow()
+        flow = self.flows[number]
+        if pick.random() < 0.08:
+            return Action(number, pick.randrange(2), pick.choice(("error", "error-other", "error-unknown", "error-time")))
+        if flow.protocol != "tcp":
+            return Action(number, pick.choice((0, 0, 1)), "data", payload=bytes(pick.choice((0, 4, 30))), ttl=pick.choice(self.ttls))
+        return self._tcp(number, flow)
+
+    def _tcp(self, number: int, flow: Flow) -> Action:
+        pick = self.random
+        odd = pick.random() < 0.06
+        stages = (
+            ("S", 0), ("SA", 1), ("A", 0), ("PA", 0), ("A", 1), ("PA", 1), ("A", 0), ("FA", 0), ("A", 1), ("FA", 1), ("A", 0),
+        )  # fmt: skip
+        if odd:
+            kind, sender = pick.choice(("", "FPU", "SF", "SR", "SA", "A", "R", "RA", "S", "F", "U", "SP")), pick.randrange(2)
+        elif pick.random() < 0.05:
+            kind, sender = pick.choice(("R", "RA")), pick.randrange(2)
+        else:
+            at = next((i for i in range(len(stages)) if f"{stages[i][0]}{stages[i][1]}{i}" not in flow.done), None)
+            if at is None:
+                flow.done = []
+                flow.next = [pick.randrange(1, 1 << 31), pick.randrange(1, 1 << 31)]
+                flow.received = [0, 0]
+                at = 0
+            kind, sender = stages[at]
+            if pick.random() < 0.1 and at:
+                kind, sender = stages[at - 1]
+        seq = flow.next[sender]
+        if kind == "S" and sender == 0 and flow.done:
+            seq -= 1
+        payload = b"x" * 20 if "P" in kind else b""
+        return Action(number, sender, kind, seq & 0xFFFFFFFF, flow.received[sender], payload)
+
+    def arrived(self, action: Action) -> None:
+        """The other end got the packet of this action."""
+        flow = self.flows[action.flow]
+        if flow.protocol != "tcp" or action.kind.startswith("error"):
+            return
+        flags = action.kind
+        end = action.seq + len(action.payload) + ("S" in flags) + ("F" in flags)
+        if action.seq == flow.next[action.sender]:
+            flow.next[action.sender] = end & 0xFFFFFFFF
+            flow.received[1 - action.sender] = end & 0xFFFFFFFF
+        stages = ("S0", "SA1", "A0", "PA0", "A1", "PA1", "A0", "FA0", "A1", "FA1", "A0")
+        at = len(flow.done)
+        if at < len(stages) and stages[at] == f"{flags}{action.sender}":
+            flow.done.append(f"{stages[at]}{at}")
+        if "R" in flags:
+            flow.done = []
+            flow.received = [0, 0]
+
+
+class Ends:
+    """What the ends of the flows have seen on one side, kernel or evaluator, and the packets they make of it."""
+
+    def __init__(self, history: History) -> None:
+        self.history = history
+        self.seen: dict[tuple[int, int], Seen] = {}
+        self.flows: dict[int, Flow] = {}
+
+    def packet(self, action: Action) -> tuple[bytes, str | None]:
+        """The packet of an action, and the port it enters by (None: made by the router)."""
+        flow = self.history.flows[action.flow]
+        if self.flows.get(action.flow) is not flow:
+            self.flows[action.flow] = flow
+            self.seen.pop((action.flow, 0), None)
+            self.seen.pop((action.flow, 1), None)
+        if action.kind.startswith("error"):
+            return self._error(action, flow)
+        source, destination, sport, dport, where = self._as_seen(action, flow)
+        # A raw socket fills in an identification of 0.
+        ident = build.IpFields(ttl=action.ttl) if flow.version == 6 else build.IpFields(ttl=action.ttl, ident=77)
+        if flow.protocol == "tcp":
+            raw = build.tcp(source, sport, destination, dport, action.kind, seq=action.seq, ack=action.ack if "A" in action.kind else 0,
+                            payload=action.payload, **ident)  # fmt: skip
+        elif flow.protocol == "udp":
+            raw = build.udp(source, sport, destination, dport, action.payload, **ident)
+        elif flow.version == 4:
+            raw = build.icmp(source, destination, 0 if action.sender else 8, echo_id=sport if not action.sender else dport,
+                             seq=1, payload=action.payload, **ident)  # fmt: skip
+        else:
+            raw = build.icmpv6(source, destination, 129 if action.sender else 128, echo_id=sport if not action.sender else dport,
+                               seq=1, payload=action.payload, **ident)  # fmt: skip
+        return raw, where
+
+    def _as_seen(self, action: Action, flow: Flow) -> tuple[str, str, int, int, str | None]:
+        if action.sender == 0:
+            return flow.client, flow.server, flow.sport, flow.dport, flow.enters
+        seen = self.seen.get((action.flow, 1))
+        if seen is None:
+            where = "wan" if flow.enters != "wan" else "lan"
+            return flow.server, flow.client, flow.dport, flow.sport, where
+        source, destination, sport, dport = ends_of(seen.raw)
+        if flow.protocol == "echo":
+            dport = sport = int.from_bytes(seen.raw[parse(seen.raw).th or 0 :][4:6], "big")
+        return destination, source, dport, sport, seen.where
+
+    def _error(self, action: Action, flow: Flow) -> tuple[bytes, str | None]:
+        seen = self.seen.get((action.flow, action.sender))
+        four = flow.version == 4
+        kinds = {"error": (3, 3) if four else (1, 4), "error-time": (11, 0) if four else (3, 0)}
+        kind, code = kinds.get(action.kind, (3, 1) if four else (1, 3))
+        if seen is None or seen.where is None or action.kind == "error-unknown":
+            client = flow.client
+            source = flow.server
+            quoted = build.udp(client, 9, source, 9)
+            return build.icmp_error(quoted, source, kind, code), "wan" if flow.enters != "wan" else "lan"
+        _, destination, _, _ = ends_of(seen.raw)
+        middle = ("203.0.113.9" if four else "2001:db8:9::99") if action.kind == "error-time" else destination
+        raw = build.icmp_error(seen.raw, middle, kind, code)
+        if action.kind == "error-other":
+            other = "10.0.1.3" if four else "2001:db8:1::3"
+            body = seen.raw[: 576 - 28 if four else 1280 - 48]
+            raw = build.icmp(middle, other, kind, code, payload=body) if four else build.icmpv6(middle, other, kind, code, payload=body)
+        return raw, seen.where
+
+    def saw(self, action: Action, raw: bytes, where: str | None) -> None:
+        if not action.kind.startswith("error"):
+            self.seen[action.flow, 1 - action.sender] = Seen(raw, where)
+
+
+def ends_of(raw: bytes) -> tuple[str, str, int, int]:
+    """Addresses and ports of a packet."""
+    from ipaddress import ip_address
+
+    headers = parse(raw)
+    start, size = (12, 4) if headers.family == 4 else (8, 16)
+    th = headers.th or 0
+    return (
+        str(ip_address(raw[start : start + size])), str(ip_address(raw[start + size : start + 2 * size])),
+        int.from_bytes(raw[th : th + 2], "big"), int.from_bytes(raw[th + 2 : th + 4], "big"),
+    )  # fmt: skip
