@@ -304,7 +304,7 @@ class History:
     """Chooses what happens next. The same actions go to kernel and evaluator, each with what it saw of the flow."""
 
     def __init__(self, seed: int, expires: bool = True) -> None:
-        """`expires`: packets may die on the way. The router's own message about that goes through output, which the
+        """`expires`: packets may die on the way. The router's own message about that goes through output and postrouting, which the
         evaluator does not have.
         """
         self.random = Random(f"history {seed}")

@@ -20,6 +20,10 @@ from fireproof.cli.output import Output, OutputFailedError, safe
 
 COMMANDS = {
     "lint": "find rules that are wrong, never match or do nothing",
+    "verify": "prove every assertion, or show how it fails",
+    "ask": "answer one question about all traffic: always, never or depends",
+    "trace": "run packets through the evaluator or the real kernel",
+    "compile": "write nftables, proved to mean the same",
 }
 """Command -> what it does, in a line. The module has the command's name, with _ for -."""
 

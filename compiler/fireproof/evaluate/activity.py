@@ -6,7 +6,7 @@ Source: Linux 6.18 switches connection tracking on for a family when the first r
 from __future__ import annotations
 
 from fireproof.model.expression import Ct
-from fireproof.model.ruleset import Chain, Ruleset
+from fireproof.model.ruleset import Ruleset
 from fireproof.model.statement import FlowOffload, Nat, ObjectReference, Statement, Synproxy
 from fireproof.extensions.connlimit import ConnectionLimit
 from fireproof.syntax.references import expressions, walk
@@ -18,10 +18,11 @@ def tracked_versions(ruleset: Ruleset) -> frozenset[int]:
     found: frozenset[int] = frozenset()
     for table in ruleset.tables.values():
         versions = _VERSIONS.get(table.family, frozenset())
-        if versions <= found:
-            continue
-        if any(_asks(chain) for chain in table.chains.values()):
-            found |= versions
+        for chain in table.chains.values():
+            for rule in chain.rules:
+                for statement in rule.statements:
+                    if not versions <= found:
+                        found |= _asked_by(statement, versions)
     return found
 
 
@@ -33,10 +34,11 @@ def nat_versions(ruleset: Ruleset) -> frozenset[int]:
     return found
 
 
-def _asks(chain: Chain) -> bool:
-    if chain.base is not None and chain.base.type == "nat":
-        return True
-    return any(_needs(statement) for rule in chain.rules for statement in rule.statements)
+def _asked_by(statement: Statement, versions: frozenset[int]) -> frozenset[int]:
+    """The versions that a statement in a table of `versions` has tracked; a NAT chain as such asks for nothing."""
+    if isinstance(statement, Nat) and statement.family is not None:
+        return _VERSIONS[statement.family]
+    return versions if _needs(statement) else frozenset()
 
 
 def _needs(statement: Statement) -> bool:

@@ -42,7 +42,8 @@ def source_towards(host: Host, device: str, version: int, destination: int) -> i
     """The address of `device` that packets to `destination` are sent from."""
     found = _addresses(host, device, version)
     if not found:
-        return None
+        # A device without an address of its own, such as lo, borrows from the first that has one.
+        return next((a.value for i in host.interfaces.values() for a in i.addresses if a.version == version), None)
     if version == 4:
         route = route_to(host, 4, destination)
         hop = route.via if route is not None and route.via is not None else destination

@@ -30,8 +30,8 @@ class Arrival:
     """
 
     __slots__ = (
-        "arrived", "checked", "direction", "error", "flow", "headers", "iif", "inner", "local", "mark", "oif", "raw",
-        "state", "values",
+        "arrived", "checked", "direction", "error", "flow", "headers", "iif", "inner", "local", "oif", "passed_tracking",
+        "raw", "state", "values",
     )  # fmt: skip
 
     def __init__(
@@ -48,6 +48,7 @@ class Arrival:
         self.flow: Flow | None = None
         self.direction = 0
         self.state = 0
+        self.passed_tracking = False
         self.error = False
         self.inner: dict[str, int] = {}
         self.values: dict[Register, int] = {}

@@ -77,6 +77,7 @@ class Tracker:
             if not self._find(flight, packet):
                 return False
         flight.tracked = packet.flow is not None
+        packet.passed_tracking = True
         return True
 
     def untranslated(self, flight: Flight[bool, int], hook: str) -> bool:
@@ -259,8 +260,6 @@ class Tracker:
         """`reject with tcp reset` ends the connection."""
         if flow.tcp is not None:
             flow.tcp.state = tcp.CLOSE
-            for side in flow.tcp.sides:
-                side.closing = True
             flow.expires = self.table.now + tcp.TIMEOUTS[tcp.CLOSE]
 
     def counts(self, number: int) -> bool:

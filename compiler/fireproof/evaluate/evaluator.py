@@ -191,7 +191,7 @@ class Evaluator:
 
     def _send(self, packet: Arrival) -> Fate[bool, int]:
         self._enter(packet)
-        flight: Flight[bool, int] = Flight(self._world)
+        flight: Flight[bool, int] = Flight(self._world, tracked=True if packet.flow is not None else None)
         if packet.oif is not None:
             flight.set(reg.OIF, packet.oif)
         return self._pipeline.send(flight, True)
@@ -207,7 +207,7 @@ class Evaluator:
         if fate.sent and self.interfaces.names[fate.outgoing.read(reg.OIF)] == "lo":
             self._keep_mark(packet, fate.outgoing)
             fate = self._loop(packet, fate.outgoing)
-        if outcome.state is None and packet.version in self._versions and packet.state:
+        if packet.passed_tracking and packet.version in self._versions:
             outcome.state = _STATES[packet.state]
         self._keep_mark(packet, fate.outgoing)
         if fate.delivered is not fate.outgoing:
@@ -226,7 +226,7 @@ class Evaluator:
 
     def _loop(self, packet: Arrival, sent: Flight[bool, int]) -> Fate[bool, int]:
         """A packet to this host itself comes back through `lo`, with the flow it already has."""
-        flight: Flight[bool, int] = Flight(self._world, dict(sent.written))
+        flight: Flight[bool, int] = Flight(self._world, dict(sent.written), sent.tracked)
         flight.set(reg.IIF, self.interfaces.number("lo"))
         packet.checked = False
         return self._pipeline.receive(flight, True)
@@ -238,7 +238,7 @@ class Evaluator:
 
     # ---- reject ----------------------------------------------------------------------------------------------------
     def _reject(self, outcome: Outcome, packet: Arrival, fate: Fate[bool, int]) -> None:
-        hook = outcome.path[-1].hook
+        hook = self._path[-1].hook
         flight = fate.delivered if hook == "input" else fate.outgoing
         statement = fate.rejected[-1][1]
         about = packet.leaving(flight.written)
@@ -253,6 +253,9 @@ class Evaluator:
             reply.error = statement.kind != "tcp-reset"
         self._path = outcome.side_path
         gone = self._send(reply)
+        if gone.rejected and statement.kind == "tcp-reset":
+            # An ICMP error about the reset may be sent; about an error nothing is.
+            self._reject(outcome, reply, gone)
         if not gone.sent:
             return
         name = self.interfaces.names[gone.outgoing.read(reg.OIF)]
@@ -286,7 +289,7 @@ class Evaluator:
             source, destination = int.from_bytes(raw[8:24], "big"), int.from_bytes(raw[24:40], "big")
         own: int | None = destination
         if self.host is not None and not self._is_called(destination, version, hook):
-            own = self._towards(version, source)
+            own = self._towards(version, source, packet.iif)
         if own is None:
             return None
         return IPv4Address(own) if version == 4 else IPv6Address(own)
@@ -296,9 +299,12 @@ class Evaluator:
         ours = any(a.version == version and a.value == destination for i in self.host.interfaces.values() for a in i.addresses)
         return ours and (hook == "input" or version == 6)
 
-    def _towards(self, version: int, source: int) -> int | None:
+    def _towards(self, version: int, source: int, iif: int) -> int | None:
+        """IPv4 takes the address of the interface it answers by, IPv6 that of the interface the packet came in by."""
         assert self.host is not None
         if any(a.version == version and a.value == source for i in self.host.interfaces.values() for a in i.addresses):
             return source
         route = addresses.route_to(self.host, version, source)
+        if version == 6 and iif:
+            return addresses.source_towards(self.host, self.interfaces.names[iif], version, source)
         return None if route is None else addresses.source_towards(self.host, route.device, version, source)

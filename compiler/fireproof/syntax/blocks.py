@@ -16,6 +16,9 @@ from fireproof.source.text import SourceFile, Span
 MAX_BRACES = 40
 """Deepest nesting of blocks that is read: real rulesets stay below ten, the kernel takes 15 jumps."""
 
+MAX_HEAD = 16 * 1024
+"""Longest head of a block in characters."""
+
 _MARK = re.compile(r'"[^"\n]*"|#[^\n]*|\\\r?\n|[{};\n]')
 _OBJECT = r"(?:set|map|flowtable|counter|quota|limit|secmark|synproxy|ct\s+(?:helper|timeout|expectation))\b"
 _VERB = r"(?:add|create|insert|replace|delete|destroy|flush|list|reset|rename)"
@@ -92,7 +95,7 @@ def split(file: SourceFile, diagnostics: Diagnostics) -> list[Line]:
                 finish(at)
                 start = mark.end()
         elif what == "{":
-            head = text[start:at].strip() if not inline else ""
+            head = text[start:at].strip() if not inline and at - start <= MAX_HEAD else ""
             kind = _block_kind(context, head) if head else ""
             if kind:
                 first = start + (len(text[start:at]) - len(text[start:at].lstrip()))
@@ -116,7 +119,8 @@ def split(file: SourceFile, diagnostics: Diagnostics) -> list[Line]:
                 finish(at)
                 start = at + 1
                 lines, context, block = stack.pop()
-                closed = block if block.kind == "chain" and context in ("chain", "top") and _RULE.search(head_of(block)) else None
+                anonymous = context == "chain" or (context == "top" and _RULE_COMMAND.match(text, block.start))
+                closed = block if anonymous else None
             else:
                 diagnostics.error(
                     "unbalanced", "this brace closes nothing", Span(file, at, at + 1),

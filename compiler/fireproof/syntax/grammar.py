@@ -35,8 +35,8 @@ else:
     from lark import Tree
 
 ENTRY_POINTS = (
-    "rule", "chain_line", "set_line", "object_line", "flowtable_line", "table_line", "definition", "host_line",
-    "question", "element",
+    "rule", "rule_end", "chain_line", "set_line", "object_line", "flowtable_line", "table_line", "definition",
+    "host_line", "question", "element",
 )  # fmt: skip
 _OPTIONS: dict[str, Any] = {
     "parser": "lalr",

@@ -5,14 +5,13 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from lark import Tree
-
 from fireproof.model.expression import Interval, Name
 from fireproof.model.host import Address, Host, Interface, Route
 from fireproof.source.diagnostic import input_error
 from fireproof.source.text import SourceFile, Span
 from fireproof.syntax import values
 from fireproof.syntax.blocks import Line
+from fireproof.syntax.grammar import Tree
 from fireproof.syntax.scope import Context, MeaningError, leaves, suggest, unquote
 
 if TYPE_CHECKING:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lark import Tree
-
 from fireproof.model.assertion import Assertion, Claim, Clause, Place, Question
 from fireproof.model.expression import Interval, Name
 from fireproof.netfilter.datatypes import DATATYPES
@@ -13,7 +11,7 @@ from fireproof.source.diagnostic import input_error
 from fireproof.source.text import SourceFile, Span
 from fireproof.syntax import statements, values
 from fireproof.syntax.blocks import Line
-from fireproof.syntax.grammar import SyntaxProblem, parse
+from fireproof.syntax.grammar import SyntaxProblem, Tree, parse
 from fireproof.syntax.scope import Context, MeaningError, Scope, leaves, suggest, unquote
 
 if TYPE_CHECKING:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from lark import Tree
-
 from fireproof.model.expression import (
     Binary,
     Concat,
@@ -43,7 +41,7 @@ from fireproof.netfilter.keys import (
     SOCKET_KEYS,
 )
 from fireproof.syntax import values
-from fireproof.syntax.grammar import Node
+from fireproof.syntax.grammar import Node, Tree
 from fireproof.syntax.scope import Context, MeaningError, suggest
 from fireproof.syntax.values import Type, integer, type_of
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from lark import Tree
-
 from fireproof.extensions import readers
 from fireproof.model.expression import (
     Element,
@@ -18,7 +16,7 @@ from fireproof.model.expression import (
     VerdictTarget,
 )
 from fireproof.syntax import values
-from fireproof.syntax.grammar import Node
+from fireproof.syntax.grammar import Node, Tree
 from fireproof.syntax.scope import Context, MeaningError, unquote
 from fireproof.syntax.values import Type, milliseconds, type_of
 

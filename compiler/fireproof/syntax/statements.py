@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from lark import Tree
-
 from fireproof.extensions import readers
 from fireproof.model.expression import (
     Binary,
@@ -47,7 +45,7 @@ from fireproof.netfilter.datatypes import DATATYPES
 from fireproof.netfilter.keys import CT_KEYS, META_KEYS
 from fireproof.netfilter.reject import DEFAULT_REJECT
 from fireproof.syntax import selectors, sets, values
-from fireproof.syntax.grammar import Node, Shape
+from fireproof.syntax.grammar import Node, Shape, Tree
 from fireproof.syntax.scope import Context, MeaningError, leaves, suggest, unquote
 from fireproof.syntax.values import Type, integer, milliseconds, type_of
 

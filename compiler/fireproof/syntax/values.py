@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from socket import AF_INET, AF_INET6, inet_pton
 from typing import Any
 
@@ -16,9 +17,14 @@ from lark import Token
 
 from fireproof.model.expression import Constant, Interval, Key, Name, Part, SetReference
 from fireproof.netfilter.datatypes import DATATYPES, Datatype
+from fireproof.netfilter.protocols import PROTOCOLS
+from fireproof.netfilter.services import SERVICES
 from fireproof.syntax.grammar import Leaf, Node, Slot, Tree
 from fireproof.syntax.scope import Context, MeaningError, suggest, unquote
 
+MAX_KEYS = 1_000_000
+"""Most elements that the lists in one concatenation may stand for."""
+MAX_DIGITS = 40
 _INTEGER = DATATYPES["integer"]
 _TIME_PART = re.compile(r"(\d+)(ms|d|h|m|s)")
 _MILLISECONDS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -44,13 +50,19 @@ def type_of(name: str, bits: int) -> Type:
 def milliseconds(text: str) -> int:
     """A time such as `1d2h30s`; a plain number is seconds."""
     if text.isdigit():
-        return int(text) * 1000
-    return sum(int(number) * _MILLISECONDS[unit] for number, unit in _TIME_PART.findall(text))
+        return integer(text) * 1000
+    return sum(integer(number) * _MILLISECONDS[unit] for number, unit in _TIME_PART.findall(text))
 
 
 def integer(text: str) -> int:
-    """A number as nft writes it: decimal, or hexadecimal after 0x."""
-    return int(text, 16) if text[:2] in ("0x", "0X") else int(text)
+    """A number as nft reads it: decimal, hexadecimal after 0x, octal after 0 (when all its digits are octal).
+
+    One that is too long for any field comes out cut, and still too large for any field.
+    """
+    if text[:2] in ("0x", "0X"):
+        return int(text[2:].lstrip("0")[:MAX_DIGITS] or "0", 16)
+    digits = text.lstrip("0")[:MAX_DIGITS] or "0"
+    return int(digits, 8 if text[0] == "0" and not set(digits) & {"8", "9"} else 10)
 
 
 # ---- one literal ---------------------------------------------------------------------------------------------------
@@ -82,6 +94,10 @@ def literal(context: Context, leaf: Leaf, type: Type) -> Part:
                 value = milliseconds(text)
                 return Interval(value, value)
             raise _mismatch(text, "a time", type, leaf)
+        if terminal == "CLASSID" and type.datatype.name != "classid":
+            raise MeaningError(
+                f"`{text}` is one word to nft", leaf, "write a space around the colon", "value"
+            )
         if terminal == "QUOTED":
             return _word(context, unquote(text), type, leaf, quoted=True)
         if terminal == "WILDCARD":
@@ -103,11 +119,19 @@ def _article(name: str) -> str:
     return f"{'an' if name[0] in 'aeio' else 'a'} {name}"
 
 
+_LARGEST = {"day": 6, "ct_label": 127}
+"""Where not every value of the width means something: days of the week, the numbers of the bits of a label."""
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= 40 else text[:39] + "…"
+
+
 def _number(text: str, type: Type, leaf: Leaf) -> Part:
     kind = type.datatype.kind
-    value = integer(text)
     if kind == "string":
         return Name(text)
+    value = integer(text)
     if kind in ("address4", "address6", "ether") and value > type.maximum:
         raise _mismatch(text, "a number", type, leaf)
     if kind == "time":
@@ -116,11 +140,16 @@ def _number(text: str, type: Type, leaf: Leaf) -> Part:
         if value > 1:
             raise MeaningError(f"`{text}` is neither 0 nor 1", leaf, code="value")
         return Interval(value, value)
-    if value > type.maximum:
+    maximum = _LARGEST.get(type.datatype.name, type.maximum)
+    if value > maximum:
         raise MeaningError(
-            f"{text} is too large for {type.datatype.name}", leaf, f"the largest value is {type.maximum}", "value"
+            f"{_shown(text)} is too large for {type.datatype.name}", leaf, f"the largest value is {maximum}", "value"
         )
     return Interval(value, value)
+
+
+_LONGEST = {"string": 15}
+"""Helpers and operating systems have names of up to 15 bytes (Linux: NF_CT_HELPER_NAME_LEN 16, NFT_OSF_MAXGENRELEN 16)."""
 
 
 def _word(context: Context, text: str, type: Type, leaf: Leaf, quoted: bool) -> Part:
@@ -132,6 +161,11 @@ def _word(context: Context, text: str, type: Type, leaf: Leaf, quoted: bool) -> 
         # Linux: IFNAMSIZ is 16 with the closing zero byte.
         if datatype.name in ("ifname", "iface_index") and len(text.removesuffix("*").encode()) > 15:
             raise MeaningError(f"`{text}` is too long for an interface name", leaf, "Linux allows 15 bytes", "value")
+        if not text:
+            raise MeaningError("a name is empty", leaf, code="value")
+        limit = _LONGEST.get(datatype.name if type.bits == 128 else "", 0)
+        if limit and len(text.encode()) > limit:
+            raise MeaningError(f"`{_shown(text)}` is longer than {limit} bytes", leaf, code="value")
         if quoted and text.endswith("\\*"):
             return Name(text[:-2] + "*")
         if text.endswith("*") and text != "*":
@@ -143,12 +177,8 @@ def _word(context: Context, text: str, type: Type, leaf: Leaf, quoted: bool) -> 
         return Interval(value, value)
     name = datatype.name
     if name == "inet_proto":
-        from fireproof.netfilter.protocols import PROTOCOLS
-
         symbols = PROTOCOLS
     elif name == "inet_service":
-        from fireproof.netfilter.services import SERVICES
-
         symbols = SERVICES
     if text in symbols:
         return Interval(symbols[text], symbols[text])
@@ -164,7 +194,7 @@ def _word(context: Context, text: str, type: Type, leaf: Leaf, quoted: bool) -> 
         return _number(text, type, leaf)
     lower = {symbol.lower(): symbol for symbol in symbols}
     known = suggest(text, symbols) or (f"did you mean `{lower[text.lower()]}`?" if text.lower() in lower else "")
-    raise MeaningError(f"`{text}` is not {_article(name)}", leaf, known, "value")
+    raise MeaningError(f"`{_shown(text)}` is not {_article(name)}", leaf, known, "value")
 
 
 def _by_kind(context: Context, text: str, type: Type, leaf: Leaf) -> int | None:
@@ -195,7 +225,34 @@ def _by_kind(context: Context, text: str, type: Type, leaf: Leaf) -> int | None:
         return int(major or "0", 16) << 16 | int(minor or "0", 16)
     if kind == "boolean" and text in ("true", "false"):
         return int(text == "true")
+    if datatype.name in _NUMBER_FILES and re.fullmatch(r"[A-Za-z_][\w.-]*", text):
+        return _from_file(datatype.name, text, leaf)
     return None
+
+
+_NUMBER_FILES = {
+    "realm": "/etc/iproute2/rt_realms",
+    "mark": "/etc/iproute2/rt_marks",
+    "devgroup": "/etc/iproute2/group",
+    "ct_label": "/etc/xtables/connlabel.conf",
+}
+"""Where nft looks up the names that each machine gives its own numbers."""
+_EVERYWHERE = {"cosmos": 0}
+
+
+def _from_file(datatype: str, text: str, leaf: Leaf) -> int:
+    path = _NUMBER_FILES[datatype]
+    try:
+        lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        words = line.split("#")[0].split()
+        if len(words) == 2 and words[1] == text and re.fullmatch(r"\d+|0x[0-9a-fA-F]+", words[0]):
+            return integer(words[0])
+    if datatype == "realm" and text in _EVERYWHERE:
+        return _EVERYWHERE[text]
+    raise MeaningError(f"this machine knows no {datatype} `{_shown(text)}`", leaf, "write its number", "host-name")
 
 
 def _date(text: str, leaf: Leaf) -> int:
@@ -274,9 +331,9 @@ def keys(context: Context, node: Node, types: tuple[Type, ...]) -> list[Key]:
     found: list[Key] = [()]
     for part, type in zip(parts, types, strict=True):
         alternatives = part_values(context, part, type)
+        if len(found) * len(alternatives) > MAX_KEYS:
+            raise MeaningError(f"this stands for more than {MAX_KEYS:,} elements", node, code="too-large")
         found = [(*key, value) for key in found for value in alternatives]
-        if len(found) > 1_000_000:
-            raise MeaningError("this list has more than a million members", node, code="value")
     return found
 
 
@@ -298,13 +355,18 @@ def part_values(context: Context, node: Node, type: Type) -> list[Part]:
             if inner.data == "literal":
                 return [literal(context, inner.children[-1], type)]
             if inner.data in ("value_list", "set_literal"):
-                return [key[0] for item in expand(context, inner) for key in keys(context, _concat_of(item), (type,))]
+                return [part for item in expand(context, inner) for part in plain(context, item, type)]
             if inner.data in ("range", "prefix"):
                 return part_values(context, inner, type)
             if inner is not node and inner.data in ("operand", "concat"):
                 return [key[0] for key in keys(context, _wrap(inner), (type,))]
     value = constant(context, node, type)
     return [Interval(value, value)]
+
+
+def plain(context: Context, item: Any, type: Type) -> list[Part]:
+    """The values of a member of a list that must be nothing but values."""
+    return [key[0] for key in keys(context, _concat_of(item), (type,))]
 
 
 def _wrap(node: Node) -> Node:
@@ -316,7 +378,8 @@ def _concat_of(item: Any) -> Node:
         if any(child is not None for child in item.children[1:]) or not isinstance(item.children[0], Tree):
             raise MeaningError("a plain value is needed here", item, code="value")
         item = item.children[0]
-    assert isinstance(item, Tree)
+    if not isinstance(item, Tree):
+        raise MeaningError("a plain value is needed here", item, code="value")
     return item
 
 
@@ -330,8 +393,10 @@ def _single(context: Context, node: Any, type: Type) -> Part:
 def _prefix(context: Context, node: Node, type: Type) -> Interval:
     base = _single(context, node.children[0], type)
     length = constant(context, node.children[1], Type(_INTEGER, 16))
-    if not isinstance(base, Interval):
-        raise MeaningError("a name has no prefix length", node, code="value")
+    if not isinstance(base, Interval) or type.datatype.kind == "bitmask":
+        raise MeaningError("this has no prefix length", node, code="value")
+    if base.low != base.high:
+        raise MeaningError("a range has no prefix length", node, code="value")
     bits = type.bits
     if length > bits:
         raise MeaningError(f"/{length} is longer than the {bits} bits of {type.datatype.name}", node, code="value")
@@ -379,7 +444,7 @@ def apply(operation: str, left: int, right: int, bits: int) -> int:
         return left | right
     if operation == "^":
         return left ^ right
-    return left << min(right, 4096) & mask if operation == "<<" else left >> right
+    return left << min(right, 4096) & mask if operation == "<<" else left >> min(right, 4096)
 
 
 def _number_of(context: Context, node: Any, type: Type) -> int:

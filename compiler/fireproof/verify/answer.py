@@ -23,7 +23,7 @@ from fireproof.semantics.register import Register
 from fireproof.verify.diagram import NODES, Choice, Diagrams, OutOfNodes
 from fireproof.verify.journey import Journey
 from fireproof.verify.members import Membership, mentioned_interfaces, opens_here
-from fireproof.verify.tracking import RoleTracker
+from fireproof.verify.tracking import RoleTracker, never_tracked
 from fireproof.verify.universe import interfaces_of
 
 
@@ -206,20 +206,13 @@ def can_be_new(membership: Membership[P, V], loose: bool) -> P:
     def protocol(number: int) -> P:
         return algebra.member(flight.read(reg.L4PROTO), 8, Intervals.of(number))
 
-    untrackable = membership.no(_neighbour(membership))
     return membership.all(
-        untrackable,
+        membership.no(never_tracked(flight)),
         membership.any(membership.no(protocol(6)), membership.is_in(reg.TCP_FLAGS, new_flags(loose))),
         membership.any(membership.no(protocol(1)), membership.is_in(reg.SPORT, _NEW_ICMP)),
         membership.any(membership.no(protocol(58)), membership.is_in(reg.SPORT, _NEW_ICMPV6)),
         membership.is_in(reg.TRANSPORT, Intervals.of(1)),
     )
-
-
-def _neighbour(membership: Membership[P, V]) -> P:
-    from fireproof.verify.tracking import never_tracked
-
-    return never_tracked(membership.flight)
 
 
 def _packet(ruleset: Ruleset, question: Question, nodes: int, seconds: float) -> Answer:
@@ -228,13 +221,15 @@ def _packet(ruleset: Ruleset, question: Question, nodes: int, seconds: float) ->
     loose = ruleset.host.conntrack.tcp_loose if ruleset.host else True
     from_here = opens_here(question)
     total: Answer | None = None
-    for state in (reg.NEW, reg.INVALID) if world.conntrack else (reg.INVALID,):
+    for state in (reg.NEW, reg.INVALID, reg.UNTRACKED) if world.conntrack else (reg.INVALID,):
         journey = Journey(world, ruleset)
         flight = journey.flight()
         membership = Membership(ruleset, flight)
         members = membership.packet(question)
         if state == reg.NEW:
             members = members & can_be_new(membership, loose)
+        elif state == reg.UNTRACKED:
+            members = members & never_tracked(flight)
         tracker = RoleTracker(state)
         pipeline = journey.pipeline(tracker, "packet")
         fate = (pipeline.send if from_here else pipeline.receive)(flight, members)

@@ -18,7 +18,7 @@ from fireproof.semantics.interval import Intervals
 from fireproof.semantics.pipeline import needs_conntrack
 from fireproof.semantics.register import Register
 from fireproof.verify.answer import Answer, Member, _claimed, _rejected, can_be_new
-from fireproof.verify.journey import Journey
+from fireproof.verify.journey import ICMP_REPLIES, Journey
 from fireproof.verify.members import Membership, mentioned_interfaces, opens_here
 from fireproof.verify.solver import Condition, Terms, Value
 from fireproof.verify.tracking import Exchange, RoleTracker
@@ -158,7 +158,23 @@ class _Case:
         ports = terms.both(
             terms.equal(packet.read(reg.SPORT), full.sport, 16), terms.equal(packet.read(reg.DPORT), full.dport, 16)
         )
-        return terms.both(found, terms.either(terms.negate(ported), ports))
+        return terms.both(terms.both(found, terms.either(terms.negate(ported), ports)), self._icmp_kind(packet, full))
+
+    def _icmp_kind(self, packet: Flight[Condition, Value], full: Ends[Value]) -> Condition:
+        """Of an ICMP flow the reply has the type that answers, later packets that of the first."""
+        terms = self.terms
+        icmp = terms.member(packet.read(reg.L4PROTO), 8, Intervals([(1, 1), (58, 58)]))
+        kind = terms.slice(packet.read(reg.SPORT), 16, 8, 8)
+        # The first packet's type stands where a source port would.
+        opened = terms.slice(full.dport if self.kind == "reply" else full.sport, 16, 8, 8)
+        same = terms.false
+        for (number, request), answering in ICMP_REPLIES.items():
+            protocol = terms.member(packet.read(reg.L4PROTO), 8, Intervals.of(number))
+            asked = terms.member(opened, 8, Intervals.of(request))
+            wanted = answering if self.kind == "reply" else request
+            fits = terms.both(terms.both(protocol, asked), terms.member(kind, 8, Intervals.of(wanted)))
+            same = terms.either(same, fits)
+        return terms.either(terms.negate(icmp), same)
 
     def _solve(self, conditions: list[Condition], state: int, from_here: bool) -> tuple[str, Member | None]:
         answer, model = self.terms.solve(conditions, self.milliseconds)

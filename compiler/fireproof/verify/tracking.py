@@ -60,7 +60,8 @@ class RoleTracker(Generic[P, V]):
         bits = reg.CT_STATE.bits
         self.original = ends_of(flight)
         untracked = self.untracked if self.untracked is not None else algebra.false
-        untracked = algebra.either(untracked, never_tracked(flight))
+        if self.state == reg.NEW:
+            untracked = algebra.either(untracked, never_tracked(flight))
         state = algebra.constant(self.state, bits)
         entry = algebra.true if self.state in (reg.NEW, reg.ESTABLISHED, reg.RELATED) else algebra.false
         if self.exchange is not None:

@@ -86,19 +86,15 @@ def packet_of(registers: dict[Register, int], label: str = "", damaged: bool = F
     elif protocol in _PORTED:
         raw = _PORTED[protocol](str(source), sport, str(target), dport, **fields)
     elif protocol == 1 and not six:
-        raw = build.icmp(str(source), str(target), sport >> 8, sport & 255, rest=_rest(value(reg.TH_WORD) or 0x00070001), **fields)
+        raw = build.icmp(str(source), str(target), sport >> 8, sport & 255, rest=value(reg.TH_WORD) or 0x00070001, **fields)
     elif protocol == 58 and six:
-        raw = build.icmpv6(str(source), str(target), sport >> 8, sport & 255, rest=_rest(value(reg.TH_WORD) or 0x00070001), **fields)
+        raw = build.icmpv6(str(source), str(target), sport >> 8, sport & 255, rest=value(reg.TH_WORD) or 0x00070001, **fields)
     else:
         payload = sport.to_bytes(2, "big") + dport.to_bytes(2, "big") + value(reg.TH_WORD).to_bytes(4, "big") + bytes(12)
         raw = build.ip_packet(str(source), str(target), protocol, payload, **fields)
     if damaged:
         raw = raw[:-1] + bytes([raw[-1] ^ 0x55]) if protocol not in (6, 17) else _spoiled(raw, protocol, six)
     return raw
-
-
-def _rest(word: int) -> bytes:
-    return word.to_bytes(4, "big")
 
 
 def _spoiled(raw: bytes, protocol: int, six: bool) -> bytes:
@@ -121,7 +117,7 @@ def answer_to(raw: bytes) -> bytes:
     if headers.l4proto in (1, 58) and headers.th is not None:
         kind = ICMP_REPLIES.get((headers.l4proto, headers.raw[headers.th]), headers.raw[headers.th])
         make = build.icmp if headers.l4proto == 1 else build.icmpv6
-        return make(target, source, kind, 0, rest=headers.raw[headers.th + 4 : headers.th + 8])
+        return make(target, source, kind, 0, rest=_ports(headers)[2])
     return build.ip_packet(target, source, headers.l4proto, bytes(20))
 
 
