@@ -36,7 +36,7 @@ system: ## install what the kernel tests need (as root on Debian; elsewhere say 
 	  echo "make: $$tool is not here (root on Debian would install it): the tests that need it will be skipped" >&2; done
 	@[ "$$(id -u)" = 0 ] || echo "make: not root: kernel tests that need root will be skipped" >&2
 
-demo: venv ## lint, prove, ask, break and repair the example rulesets, in one go
+demo: venv system ## the whole story: parse, lint, prove, compile, load into the kernel and probe with packets
 	$(PY) rulesets/demo.py
 
 test: venv system ## every test; sets everything up by itself

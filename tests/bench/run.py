@@ -28,7 +28,9 @@ FINDINGS = (0, 1)
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.run", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer runs, no 50,000 rules, no slow `nft -o`")
+    parser.add_argument(
+        "--quick", action="store_true", help="fewer runs, and no 50,000 rules (`nft -o` takes a minute for them)"
+    )
     parser.add_argument("--runs", type=int, help="runs of each program (default: 5, or 3 with --quick)")
     quick: bool = (arguments := parser.parse_args()).quick
     runs: int = arguments.runs or (3 if quick else 5)
@@ -41,8 +43,10 @@ def main() -> int:
         folder = Path(name)
         _start(folder, runs)
         for size in (1_000, 10_000) if quick else (1_000, 10_000, 50_000):
-            for style in ("objects", "random", "chains", "sets"):
-                _against_nft(folder, style, size, runs, nft, quick)
+            for style in ("objects", "random", "chains"):
+                _against_nft(folder, style, size, runs, nft)
+        for size in (1_000,) if quick else (1_000, 10_000):
+            _against_nft(folder, "sets", size, runs, nft and size == 1_000)
         _compile(folder, runs, nft)
     _verify(runs)
     if nft:
@@ -76,22 +80,20 @@ def _start(folder: Path, runs: int) -> None:
     table("Small files, beside a Python that does nothing", programs, bare)
 
 
-def _against_nft(folder: Path, style: str, size: int, runs: int, nft: bool, quick: bool) -> None:
+def _against_nft(folder: Path, style: str, size: int, runs: int, nft: bool) -> None:
     path = _write(folder, style, size)
     lint = Program("fireproof lint", (*FIREPROOF, "lint", "-q", path), FINDINGS)
     reading = Program("reading alone", (sys.executable, "-c", LOAD, path))
     check = Program("nft -c", (*NFT, "-c", "-f", path))
     merge = Program("nft -o -c", (*NFT, "-o", "-c", "-f", path))
-    programs = [lint, reading]
-    if nft and not (style == "sets" and size > 1_000):
-        programs.append(check)
     # What takes a minute is run once: its noise is small beside its length.
-    slow = [merge] if check in programs and size > 10_000 and not quick else []
-    if check in programs and size <= 10_000:
-        programs.append(merge)
-    take_turns(programs, runs)
-    take_turns(slow, 1)
-    table(f"{size:,} rules, {style}", programs + slow, check if check in programs else None)
+    often = [lint, reading]
+    once = [merge] if nft and size > 10_000 else []
+    if nft:
+        often += [check] if once else [check, merge]
+    take_turns(often, runs)
+    take_turns(once, 1)
+    table(f"{size:,} rules, {style}", often + once, check if nft else None)
 
 
 def _compile(folder: Path, runs: int, nft: bool) -> None:

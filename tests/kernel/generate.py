@@ -30,8 +30,10 @@ ROUTES = (("default", "wan", "10.0.2.2"), ("default", "wan", "2001:db8:2::2"))
 
 _HOSTS4 = {"lan": ("10.0.1.2", "10.0.1.3"), "wan": ("198.51.100.7", "10.0.2.2"), "dmz": ("10.0.3.5",)}
 _HOSTS6 = {
-    "lan": ("2001:db8:1::2", "2001:db8:1::3"), "wan": ("2001:db8:9::7", "2001:db8:2::2"), "dmz": ("2001:db8:3::5",),
-}  # fmt: skip
+    "lan": ("2001:db8:1::2", "2001:db8:1::3"),
+    "wan": ("2001:db8:9::7", "2001:db8:2::2"),
+    "dmz": ("2001:db8:3::5",),
+}
 _OWN4 = ("10.0.1.1", "10.0.2.1", "10.0.3.1")
 _OWN6 = ("2001:db8:1::1", "2001:db8:2::1", "2001:db8:3::1")
 _DPORTS = (22, 53, 80, 443, 8080)
@@ -85,44 +87,94 @@ class RulesetMaker:
         version = {"ip": 4, "ip6": 6}.get(family) or pick.choice((4, 6))
         if kind == "ct":
             states = ("new", "established", "related", "invalid", "untracked", "new,established", "established,related")
-            return pick.choice((
-                f"ct state {pick.choice(states)}", f"ct state != {pick.choice(states[:5])}", "ct status dnat",
-                "ct status snat", "ct status confirmed", "ct status assured", "ct direction reply",
-                "ct direction original", f"ct mark {pick.randrange(3)}", f"ct mark != {pick.randrange(3)}",
-                "ct status seen-reply",
-            ))  # fmt: skip
+            return pick.choice(
+                (
+                    f"ct state {pick.choice(states)}",
+                    f"ct state != {pick.choice(states[:5])}",
+                    "ct status dnat",
+                    "ct status snat",
+                    "ct status confirmed",
+                    "ct status assured",
+                    "ct direction reply",
+                    "ct direction original",
+                    f"ct mark {pick.randrange(3)}",
+                    f"ct mark != {pick.randrange(3)}",
+                    "ct status seen-reply",
+                )
+            )
         if kind == "port":
             protocol, side = pick.choice(("tcp", "udp", "th")), pick.choice(("dport", "dport", "sport"))
             ports = _DPORTS if side == "dport" else _SPORTS
-            value = pick.choice((
-                str(pick.choice(ports)), f"!= {pick.choice(ports)}", f"{{ {pick.choice(ports)}, {pick.choice(ports)} }}",
-                "1-1023", "{ 1-79, 4000-5000 }",
-            ))  # fmt: skip
+            value = pick.choice(
+                (
+                    str(pick.choice(ports)),
+                    f"!= {pick.choice(ports)}",
+                    f"{{ {pick.choice(ports)}, {pick.choice(ports)} }}",
+                    "1-1023",
+                    "{ 1-79, 4000-5000 }",
+                )
+            )
             return f"{protocol} {side} {value}"
         if kind == "address":
             return self._address_match(version, pick.choice(("saddr", "daddr")))
         if kind == "interface":
-            names = [n for n, hooks in (("iifname", ("prerouting", "input", "forward", "postrouting")),
-                                        ("oifname", ("forward", "output", "postrouting"))) if hook in hooks]  # fmt: skip
+            names = [
+                n
+                for n, hooks in (
+                    ("iifname", ("prerouting", "input", "forward", "postrouting")),
+                    ("oifname", ("forward", "output", "postrouting")),
+                )
+                if hook in hooks
+            ]
             name = pick.choice(names or ["iifname"])
             return f"{name} " + pick.choice(('"lan"', '"wan"', '!= "lan"', '{ "lan", "dmz" }', '"d*"', '"lo"'))
         if kind == "protocol":
-            return pick.choice((
-                "meta l4proto tcp", "meta l4proto { tcp, udp }", "meta l4proto != udp", "tcp flags syn",
-                "tcp flags & (fin|syn|rst|ack) == syn", "tcp flags ! ack", "tcp flags { syn, ack }",
-                "icmp type echo-request" if version == 4 else "icmpv6 type echo-request",
-                "icmp type { echo-reply, destination-unreachable }" if version == 4 else "icmpv6 type destination-unreachable",
-                "meta nfproto ipv4", "meta nfproto ipv6",
-            )) if family == "inet" else pick.choice(("meta l4proto tcp", "meta l4proto != udp", "tcp flags syn"))  # fmt: skip
+            return (
+                pick.choice(
+                    (
+                        "meta l4proto tcp",
+                        "meta l4proto { tcp, udp }",
+                        "meta l4proto != udp",
+                        "tcp flags syn",
+                        "tcp flags & (fin|syn|rst|ack) == syn",
+                        "tcp flags ! ack",
+                        "tcp flags { syn, ack }",
+                        "icmp type echo-request" if version == 4 else "icmpv6 type echo-request",
+                        "icmp type { echo-reply, destination-unreachable }"
+                        if version == 4
+                        else "icmpv6 type destination-unreachable",
+                        "meta nfproto ipv4",
+                        "meta nfproto ipv6",
+                    )
+                )
+                if family == "inet"
+                else pick.choice(("meta l4proto tcp", "meta l4proto != udp", "tcp flags syn"))
+            )
         if kind == "mark":
-            return pick.choice((f"meta mark {pick.randrange(3)}", "meta mark & 1 == 1", f"meta mark != {pick.randrange(3)}"))
-        return pick.choice((
-            "meta length < 60", "meta length 40-100", "ip ttl 63" if version == 4 else "ip6 hoplimit 63",
-            "ip ttl > 1" if version == 4 else "ip6 hoplimit > 1", "th dport . meta l4proto { 80 . 6, 53 . 17 }",
-            "limit rate 3/week burst 4 packets", "limit rate over 2/week burst 3 packets", "numgen inc mod 3 1",
-            "quota over 200 bytes", "quota until 300 bytes", "numgen inc mod 2 offset 4 == 5", "@th,0,16 > 1024",
-            "ct original proto-dst 80" if False else "meta length > 20",
-        )) if family != "ip6" or version == 6 else "meta length > 20"  # fmt: skip
+            return pick.choice(
+                (f"meta mark {pick.randrange(3)}", "meta mark & 1 == 1", f"meta mark != {pick.randrange(3)}")
+            )
+        return (
+            pick.choice(
+                (
+                    "meta length < 60",
+                    "meta length 40-100",
+                    "ip ttl 63" if version == 4 else "ip6 hoplimit 63",
+                    "ip ttl > 1" if version == 4 else "ip6 hoplimit > 1",
+                    "th dport . meta l4proto { 80 . 6, 53 . 17 }",
+                    "limit rate 3/week burst 4 packets",
+                    "limit rate over 2/week burst 3 packets",
+                    "numgen inc mod 3 1",
+                    "quota over 200 bytes",
+                    "quota until 300 bytes",
+                    "numgen inc mod 2 offset 4 == 5",
+                    "@th,0,16 > 1024",
+                    "meta length > 20",
+                )
+            )
+            if family != "ip6" or version == 6
+            else "meta length > 20"
+        )
 
     def _address_match(self, version: int, side: str) -> str:
         pick = self.random
@@ -130,18 +182,24 @@ class RulesetMaker:
         own = _OWN4 if version == 4 else _OWN6
         every = [a for group in hosts.values() for a in group] + list(own)
         net = "10.0.1.0/24" if version == 4 else "2001:db8:1::/64"
-        value = pick.choice((
-            pick.choice(every), f"!= {pick.choice(every)}", net, f"!= {net}",
-            "{ " + ", ".join(sorted(set(pick.sample(every, 3)))) + " }",
-            "@hosts4" if version == 4 else "@hosts6",
-        ))  # fmt: skip
+        value = pick.choice(
+            (
+                pick.choice(every),
+                f"!= {pick.choice(every)}",
+                net,
+                f"!= {net}",
+                "{ " + ", ".join(sorted(set(pick.sample(every, 3)))) + " }",
+                "@hosts4" if version == 4 else "@hosts6",
+            )
+        )
         return f"{'ip' if version == 4 else 'ip6'} {side} {value}"
 
     # ---- filter ----------------------------------------------------------------------------------------------------
     def _sets(self, family: str) -> str:
         text = ""
         if family != "ip6":
-            text += "    set hosts4 { type ipv4_addr; flags interval; elements = { 10.0.1.2, 198.51.100.0/24, 10.0.3.0-10.0.3.9 } }\n"
+            elements = "10.0.1.2, 198.51.100.0/24, 10.0.3.0-10.0.3.9"
+            text += f"    set hosts4 {{ type ipv4_addr; flags interval; elements = {{ {elements} }} }}\n"
             text += "    set seen4 { type ipv4_addr; flags dynamic,timeout; timeout 1h; size 3; }\n"
         if family != "ip":
             text += "    set hosts6 { type ipv6_addr; flags interval; elements = { 2001:db8:1::2, 2001:db8:9::/64 } }\n"
@@ -150,7 +208,10 @@ class RulesetMaker:
 
     def _filter_table(self, family: str, name: str) -> str:
         pick = self.random
-        subs = ["".join(self._filter_rule(family, "forward", number, False) for _ in range(pick.randrange(1, 4))) for number in range(3)]
+        subs = [
+            "".join(self._filter_rule(family, "forward", number, False) for _ in range(pick.randrange(1, 4)))
+            for number in range(3)
+        ]
         text = f"table {family} {name} {{\n{self._sets(family)}"
         for number, rules in enumerate(subs):
             text += f"    chain sub{number} {{\n{rules}    }}\n"
@@ -161,8 +222,11 @@ class RulesetMaker:
             policy = pick.choice(("accept", "accept", "accept", "drop"))
             text += f"    chain c{number} {{\n        type {kind} hook {hook} priority {priority}; policy {policy};\n"
             if pick.random() < 0.4 and priority > -200:
-                text += self._rule("ct state vmap { established : accept, related : accept, invalid :",
-                                   pick.choice(("drop", "continue", "jump sub1")), "}")  # fmt: skip
+                text += self._rule(
+                    "ct state vmap { established : accept, related : accept, invalid :",
+                    pick.choice(("drop", "continue", "jump sub1")),
+                    "}",
+                )
             text += "".join(self._filter_rule(family, hook, -1, True, priority) for _ in range(pick.randrange(1, 6)))
             text += "    }\n"
         return text + "}\n"
@@ -192,27 +256,44 @@ class RulesetMaker:
     def _vmap(self, level: int) -> str:
         pick = self.random
         targets = ["accept", "drop", "return", "continue"] + ([f"jump sub{level + 1}"] if level < 2 else [])
-        return pick.choice((
-            f"tcp dport vmap {{ 22 : {pick.choice(targets)}, 80-443 : {pick.choice(targets)} }}",
-            f"meta l4proto vmap {{ tcp : {pick.choice(targets)}, udp : {pick.choice(targets)}, icmp : {pick.choice(targets)} }}",
-            f"iifname vmap {{ lan : {pick.choice(targets)}, wan : {pick.choice(targets)} }}",
-            f"ct state vmap {{ new : {pick.choice(targets)}, established : {pick.choice(targets)} }}",
-        ))  # fmt: skip
+        return pick.choice(
+            (
+                f"tcp dport vmap {{ 22 : {pick.choice(targets)}, 80-443 : {pick.choice(targets)} }}",
+                "meta l4proto vmap { "
+                + ", ".join(f"{p} : {pick.choice(targets)}" for p in ("tcp", "udp", "icmp"))
+                + " }",
+                f"iifname vmap {{ lan : {pick.choice(targets)}, wan : {pick.choice(targets)} }}",
+                f"ct state vmap {{ new : {pick.choice(targets)}, established : {pick.choice(targets)} }}",
+            )
+        )
 
     def _statement(self, family: str) -> str:
         pick = self.random
-        own = {"ip": ["add @seen4 { ip saddr }", "update @seen4 { ip daddr }"],
-               "ip6": ["add @seen6 { ip6 saddr }"],
-               "inet": ["add @seen4 { ip saddr }", "add @seen6 { ip6 daddr }", "ip saddr @seen4", "ip6 saddr != @seen6"]}[family]  # fmt: skip
-        return pick.choice((
-            f"meta mark set {pick.randrange(3)}", f"ct mark set {pick.randrange(3)}", "ct mark set meta mark",
-            "meta mark set ct mark", "counter", "meta mark set meta mark | 1", *own,
-        ))  # fmt: skip
+        own = {
+            "ip": ["add @seen4 { ip saddr }", "update @seen4 { ip daddr }"],
+            "ip6": ["add @seen6 { ip6 saddr }"],
+            "inet": ["add @seen4 { ip saddr }", "add @seen6 { ip6 daddr }", "ip saddr @seen4", "ip6 saddr != @seen6"],
+        }[family]
+        return pick.choice(
+            (
+                f"meta mark set {pick.randrange(3)}",
+                f"ct mark set {pick.randrange(3)}",
+                "ct mark set meta mark",
+                "meta mark set ct mark",
+                "counter",
+                "meta mark set meta mark | 1",
+                *own,
+            )
+        )
 
     def _reject(self, family: str) -> str:
         kinds = ["reject with tcp reset", "reject"]
         if family == "inet":
-            kinds += ["reject with icmpx admin-prohibited", "reject with icmpx port-unreachable", "reject with icmpx no-route"]
+            kinds += [
+                "reject with icmpx admin-prohibited",
+                "reject with icmpx port-unreachable",
+                "reject with icmpx no-route",
+            ]
         if family == "ip":
             kinds += ["reject with icmp host-unreachable"]
         if family == "ip6":
@@ -235,28 +316,52 @@ class RulesetMaker:
         pick = self.random
         version = {"ip": 4, "ip6": 6}.get(family) or pick.choice((4, 4, 6))
         word = "ip" if version == 4 else "ip6"
-        match = pick.choice(("", self._address_match(version, "daddr"), self._address_match(version, "saddr"), 'iifname "lan"',
-                             'iifname "wan"' if hook != "output" else 'oifname "wan"'))  # fmt: skip
+        match = pick.choice(
+            (
+                "",
+                self._address_match(version, "daddr"),
+                self._address_match(version, "saddr"),
+                'iifname "lan"',
+                'iifname "wan"' if hook != "output" else 'oifname "wan"',
+            )
+        )
         if match.startswith("iifname") and hook in ("output",):
             match = ""
-        protocol = pick.choice(("tcp dport 80", "udp dport 53", "meta l4proto tcp", "meta l4proto { tcp, udp }", "tcp dport { 80, 443 }"))
+        protocol = pick.choice(
+            ("tcp dport 80", "udp dport 53", "meta l4proto tcp", "meta l4proto { tcp, udp }", "tcp dport { 80, 443 }")
+        )
         if pick.random() < 0.1:
             return self._rule(match, pick.choice(("accept", "counter", "return")))
         if hook in ("prerouting", "output"):
-            target = pick.choice(("10.0.3.5", "10.0.1.3", "198.51.100.7") if version == 4 else ("2001:db8:3::5", "2001:db8:1::3"))
+            target = pick.choice(
+                ("10.0.3.5", "10.0.1.3", "198.51.100.7") if version == 4 else ("2001:db8:3::5", "2001:db8:1::3")
+            )
             port = f":{pick.choice((8080, 22, 80))}"
             bracketed = target if version == 4 else f"[{target}]"
-            return self._rule(*pick.choice((
-                (match, f"dnat {word} to {target}"), (match, protocol, f"dnat {word} to {bracketed}{port}"),
-                (match, protocol, f"redirect to {port}"), (match, "redirect"),
-                (match, protocol, f"dnat {word} to {bracketed}:8000-8002"),
-            )))  # fmt: skip
+            return self._rule(
+                *pick.choice(
+                    (
+                        (match, f"dnat {word} to {target}"),
+                        (match, protocol, f"dnat {word} to {bracketed}{port}"),
+                        (match, protocol, f"redirect to {port}"),
+                        (match, "redirect"),
+                        (match, protocol, f"dnat {word} to {bracketed}:8000-8002"),
+                    )
+                )
+            )
         target = pick.choice(("192.0.2.1", "10.0.2.1") if version == 4 else ("2001:db8:2::99", "2001:db8:2::1"))
         bracketed = target if version == 4 else f"[{target}]"
-        kinds = [(match, f"snat {word} to {target}"), (match, protocol, f"snat {word} to {bracketed}:6000-6003"),
-                 (match, protocol, f"snat {word} to {bracketed}:7000")]  # fmt: skip
+        kinds = [
+            (match, f"snat {word} to {target}"),
+            (match, protocol, f"snat {word} to {bracketed}:6000-6003"),
+            (match, protocol, f"snat {word} to {bracketed}:7000"),
+        ]
         if hook == "postrouting":
-            kinds += [(match, "masquerade"), ('oifname "wan"', "masquerade"), (match, protocol, "masquerade to :6000-6100")]
+            kinds += [
+                (match, "masquerade"),
+                ('oifname "wan"', "masquerade"),
+                (match, protocol, "masquerade to :6000-6100"),
+            ]
         chosen = pick.choice(kinds)
         self.draws = self.draws or "-" in chosen[-1]
         return self._rule(*chosen)
@@ -304,8 +409,8 @@ class History:
     """Chooses what happens next. The same actions go to kernel and evaluator, each with what it saw of the flow."""
 
     def __init__(self, seed: int, expires: bool = True) -> None:
-        """`expires`: packets may die on the way. The router's own message about that goes through output and postrouting, which the
-        evaluator does not have.
+        """`expires`: packets may die on the way. The router tells the sender, which the evaluator does not, and the
+        message goes through rules as well: only for rulesets that would not notice.
         """
         self.random = Random(f"history {seed}")
         self.ttls = (64, 64, 64, 2, 1) if expires else (64, 64, 2)
@@ -332,19 +437,40 @@ class History:
             self.flows[number] = self._flow()
         flow = self.flows[number]
         if pick.random() < 0.08:
-            return Action(number, pick.randrange(2), pick.choice(("error", "error-other", "error-unknown", "error-time")))
+            return Action(
+                number, pick.randrange(2), pick.choice(("error", "error-other", "error-unknown", "error-time"))
+            )
         if flow.protocol != "tcp":
-            return Action(number, pick.choice((0, 0, 1)), "data", payload=bytes(pick.choice((0, 4, 30))), ttl=pick.choice(self.ttls))
+            return Action(
+                number,
+                pick.choice((0, 0, 1)),
+                "data",
+                payload=bytes(pick.choice((0, 4, 30))),
+                ttl=pick.choice(self.ttls),
+            )
         return self._tcp(number, flow)
 
     def _tcp(self, number: int, flow: Flow) -> Action:
         pick = self.random
         odd = pick.random() < 0.06
         stages = (
-            ("S", 0), ("SA", 1), ("A", 0), ("PA", 0), ("A", 1), ("PA", 1), ("A", 0), ("FA", 0), ("A", 1), ("FA", 1), ("A", 0),
-        )  # fmt: skip
+            ("S", 0),
+            ("SA", 1),
+            ("A", 0),
+            ("PA", 0),
+            ("A", 1),
+            ("PA", 1),
+            ("A", 0),
+            ("FA", 0),
+            ("A", 1),
+            ("FA", 1),
+            ("A", 0),
+        )
         if odd:
-            kind, sender = pick.choice(("", "FPU", "SF", "SR", "SA", "A", "R", "RA", "S", "F", "U", "SP")), pick.randrange(2)
+            kind, sender = (
+                pick.choice(("", "FPU", "SF", "SR", "SA", "A", "R", "RA", "S", "F", "U", "SP")),
+                pick.randrange(2),
+            )
         elif pick.random() < 0.05:
             kind, sender = pick.choice(("R", "RA")), pick.randrange(2)
         else:
@@ -403,16 +529,39 @@ class Ends:
         # A raw socket fills in an identification of 0.
         ident = build.IpFields(ttl=action.ttl) if flow.version == 6 else build.IpFields(ttl=action.ttl, ident=77)
         if flow.protocol == "tcp":
-            raw = build.tcp(source, sport, destination, dport, action.kind, seq=action.seq, ack=action.ack if "A" in action.kind else 0,
-                            payload=action.payload, **ident)  # fmt: skip
+            raw = build.tcp(
+                source,
+                sport,
+                destination,
+                dport,
+                action.kind,
+                seq=action.seq,
+                ack=action.ack if "A" in action.kind else 0,
+                payload=action.payload,
+                **ident,
+            )
         elif flow.protocol == "udp":
             raw = build.udp(source, sport, destination, dport, action.payload, **ident)
         elif flow.version == 4:
-            raw = build.icmp(source, destination, 0 if action.sender else 8, echo_id=sport if not action.sender else dport,
-                             seq=1, payload=action.payload, **ident)  # fmt: skip
+            raw = build.icmp(
+                source,
+                destination,
+                0 if action.sender else 8,
+                echo_id=sport if not action.sender else dport,
+                seq=1,
+                payload=action.payload,
+                **ident,
+            )
         else:
-            raw = build.icmpv6(source, destination, 129 if action.sender else 128, echo_id=sport if not action.sender else dport,
-                               seq=1, payload=action.payload, **ident)  # fmt: skip
+            raw = build.icmpv6(
+                source,
+                destination,
+                129 if action.sender else 128,
+                echo_id=sport if not action.sender else dport,
+                seq=1,
+                payload=action.payload,
+                **ident,
+            )
         return raw, where
 
     def _as_seen(self, action: Action, flow: Flow) -> tuple[str, str, int, int, str | None]:
@@ -443,7 +592,11 @@ class Ends:
         if action.kind == "error-other":
             other = "10.0.1.3" if four else "2001:db8:1::3"
             body = seen.raw[: 576 - 28 if four else 1280 - 48]
-            raw = build.icmp(middle, other, kind, code, payload=body) if four else build.icmpv6(middle, other, kind, code, payload=body)
+            raw = (
+                build.icmp(middle, other, kind, code, payload=body)
+                if four
+                else build.icmpv6(middle, other, kind, code, payload=body)
+            )
         return raw, seen.where
 
     def saw(self, action: Action, raw: bytes, where: str | None) -> None:
@@ -459,6 +612,8 @@ def ends_of(raw: bytes) -> tuple[str, str, int, int]:
     start, size = (12, 4) if headers.family == 4 else (8, 16)
     th = headers.th or 0
     return (
-        str(ip_address(raw[start : start + size])), str(ip_address(raw[start + size : start + 2 * size])),
-        int.from_bytes(raw[th : th + 2], "big"), int.from_bytes(raw[th + 2 : th + 4], "big"),
-    )  # fmt: skip
+        str(ip_address(raw[start : start + size])),
+        str(ip_address(raw[start + size : start + 2 * size])),
+        int.from_bytes(raw[th : th + 2], "big"),
+        int.from_bytes(raw[th + 2 : th + 4], "big"),
+    )

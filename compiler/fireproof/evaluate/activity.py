@@ -5,10 +5,10 @@ Source: Linux 6.18 switches connection tracking on for a family when the first r
 
 from __future__ import annotations
 
+from fireproof.extensions.connlimit import ConnectionLimit
 from fireproof.model.expression import Ct
 from fireproof.model.ruleset import Ruleset
 from fireproof.model.statement import FlowOffload, Nat, ObjectReference, Statement, Synproxy
-from fireproof.extensions.connlimit import ConnectionLimit
 from fireproof.syntax.references import expressions, walk
 
 _VERSIONS = {"ip": frozenset((4,)), "ip6": frozenset((6,)), "inet": frozenset((4, 6))}

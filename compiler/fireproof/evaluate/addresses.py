@@ -6,6 +6,7 @@ From the host facts alone. Source: inet_select_addr and RFC 6724, as far as host
 from __future__ import annotations
 
 from fireproof.model.host import Address, Host, Interface, Route
+from fireproof.semantics.routing import local_addresses
 
 
 def interface(host: Host, name: str) -> Interface | None:
@@ -40,6 +41,8 @@ def _addresses(host: Host, device: str, version: int) -> list[Address]:
 
 def source_towards(host: Host, device: str, version: int, destination: int) -> int | None:
     """The address of `device` that packets to `destination` are sent from."""
+    if version == 6 and destination in local_addresses(host, 6):
+        return destination
     found = _addresses(host, device, version)
     if not found:
         # A device without an address of its own, such as lo, borrows from the first that has one.
@@ -50,4 +53,4 @@ def source_towards(host: Host, device: str, version: int, destination: int) -> i
         near = next((a for a in found if a.network[0] <= hop <= a.network[1]), None)
         return (near or found[0]).value
     # The longest common prefix wins; the first of equals.
-    return max(found, key=lambda a: (128 - (a.value ^ destination).bit_length())).value
+    return max(found, key=lambda a: 128 - (a.value ^ destination).bit_length()).value

@@ -11,27 +11,27 @@ from typing import TYPE_CHECKING
 
 from fireproof.model.expression import Payload
 from fireproof.netfilter.headers import EXTENSION_HEADERS, IP_OPTIONS, TCP_OPTIONS, Option
-from fireproof.packet.parse import Headers, bits, parse, tcp_option
+from fireproof.packet.parse import Headers, bits, tcp_option
 from fireproof.packet.rewrite import rewrite, translate_icmp_inner, write_bits
 from fireproof.semantics import register as reg
 from fireproof.semantics.flight import TUPLE_KEYS
 from fireproof.semantics.register import Register, header_place
 
 if TYPE_CHECKING:
-    from fireproof.evaluate.conntrack import Flow
+    from fireproof.evaluate.flowtable import Flow
     from fireproof.evaluate.flowtuple import FlowTuple
 
 
 class Arrival:
-    """One packet. `state` is the bit of `ct state` (0 before connection tracking looked), `direction` 0 or 1.
+    """One packet. `state` is the bit of `ct state` (0 before connection tracking), `direction` 0 or 1.
 
     `checked`: checksums count, because the packet came from outside. `inner` is the translation of the packet that an
     ICMP error quotes.
     """
 
     __slots__ = (
-        "arrived", "checked", "direction", "error", "flow", "headers", "iif", "inner", "local", "oif", "passed_tracking",
-        "raw", "state", "values",
+        "arrived", "checked", "direction", "error", "flow", "headers", "iif", "inner", "local", "oif",
+        "passed_tracking", "raw", "state", "values",
     )  # fmt: skip
 
     def __init__(
@@ -58,7 +58,7 @@ class Arrival:
         return self.headers.family
 
     def value(self, register: Register) -> int:
-        """The value that the register had on arrival; of conntrack registers, the value now. 0 where nothing is there."""
+        """The value that the register had on arrival (conntrack registers: has now). 0 where nothing is there."""
         found = self.values.get(register)
         if found is not None:
             return found
@@ -206,10 +206,6 @@ class Arrival:
         if where is None or known is None or field not in known.fields:
             return None
         return (where[0] << 3) + known.fields[field].offset
-
-
-def arrival(raw: bytes) -> Arrival:
-    return Arrival(parse(raw))
 
 
 _OPTIONS: dict[str, dict[str, Option]] = {

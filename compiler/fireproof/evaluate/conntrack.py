@@ -23,8 +23,21 @@ from fireproof.evaluate.flowtable import (
     Flow,
     FlowTable,
 )
-from fireproof.evaluate.flowtuple import ICMP, ICMPV6, QUERIES, SCTP, TCP, UDP, UDPLITE, WITH_PORTS, FlowTuple, of_bytes, quoted
+from fireproof.evaluate.flowtuple import (
+    ICMP,
+    ICMPV6,
+    QUERIES,
+    SCTP,
+    TCP,
+    UDP,
+    UDPLITE,
+    WITH_PORTS,
+    FlowTuple,
+    of_bytes,
+    quoted,
+)
 from fireproof.evaluate.nat import Target, Translator
+from fireproof.evaluate.tcp_window import FIN, SYN, Segment
 from fireproof.model.expression import Interval, MapLookup
 from fireproof.model.host import Conntrack, Host
 from fireproof.packet.parse import l4_checksum_ok
@@ -73,9 +86,9 @@ class Tracker:
 
     def track(self, flight: Flight[bool, int], where: bool) -> bool:
         packet = self.algebra.packet
-        if packet.flow is None and packet.state != reg.UNTRACKED and packet.version in self.versions:
-            if not self._find(flight, packet):
-                return False
+        unseen = packet.flow is None and packet.state != reg.UNTRACKED and packet.version in self.versions
+        if unseen and not self._find(flight, packet):
+            return False
         flight.tracked = packet.flow is not None
         packet.passed_tracking = True
         return True
@@ -313,6 +326,7 @@ class Tracker:
             flight.written[reg.SPORT if source else reg.DPORT] = target.sport if source else target.dport
         elif target.protocol in (ICMP, ICMPV6):
             flight.written[reg.TH_WORD] = target.sport << 16 | flight.read(reg.TH_WORD) & 0xFFFF
+            _show_checksum(flight, packet)
 
     def _translate_error(self, flight: Flight[bool, int], packet: Arrival, flow: Flow, side: str) -> bool:
         """The error looks as if it came from, or went to, the ends that the receiver knows; so does what it quotes."""
@@ -327,6 +341,7 @@ class Tracker:
         if translate_icmp_inner(packet.raw, **packet.inner) is None:
             return False
         flight.written[_ADDRESSES[packet.version, side]] = target.source if side == "source" else target.destination
+        _show_checksum(flight, packet)
         return True
 
     def _change_quote(self, packet: Arrival, ends: FlowTuple, side: str) -> None:
@@ -335,6 +350,12 @@ class Tracker:
             packet.inner["sport" if side == "source" else "dport"] = ends.sport if side == "source" else ends.dport
         elif ends.protocol in (ICMP, ICMPV6):
             packet.inner["icmp_id"] = ends.sport
+
+
+def _show_checksum(flight: Flight[bool, int], packet: Arrival) -> None:
+    """The checksum of ICMP stands where others have a port, and rules on `th dport` read it."""
+    th = packet.headers.th or 0
+    flight.written[reg.DPORT] = int.from_bytes(packet.leaving(flight.written)[th + 2 : th + 4], "big")
 
 
 def _side(hook: str) -> str:
@@ -366,7 +387,7 @@ def _zones(flight: Flight[bool, int]) -> tuple[int, int]:
     return flight.written.get(_ZONE_ORIGINAL, both), flight.written.get(_ZONE_REPLY, both)
 
 
-def _segment(packet: Arrival) -> tcp.Segment | None:
+def _segment(packet: Arrival) -> Segment | None:
     raw, th = packet.raw, packet.headers.th or 0
     header = raw[th + 12] >> 4 << 2
     if header < 20 or th + header > len(raw):
@@ -376,9 +397,9 @@ def _segment(packet: Arrival) -> tcp.Segment | None:
     if kind is None:
         return None
     seq, ack = int.from_bytes(raw[th + 4 : th + 8], "big"), int.from_bytes(raw[th + 8 : th + 12], "big")
-    length = len(raw) - th - header + (flags & tcp.SYN != 0) + (flags & tcp.FIN != 0)
+    length = len(raw) - th - header + (flags & SYN != 0) + (flags & FIN != 0)
     window = raw[th + 14] << 8 | raw[th + 15]
-    return tcp.Segment(kind, flags, seq, ack, (seq + length) & 0xFFFFFFFF, window, raw[th + 20 : th + header])
+    return Segment(kind, flags, seq, ack, (seq + length) & 0xFFFFFFFF, window, raw[th + 20 : th + header])
 
 
 def _range(written: object, value: int | None) -> tuple[int, int] | None:

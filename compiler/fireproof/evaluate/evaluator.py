@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address
 from typing import Literal, NamedTuple
 
 from fireproof.evaluate import addresses
@@ -33,14 +34,17 @@ from fireproof.semantics.interfaces import Interfaces
 from fireproof.semantics.pipeline import Fate, Pipeline
 from fireproof.source.diagnostic import input_error
 from fireproof.source.text import Span
-from ipaddress import IPv4Address, IPv6Address
 
+_HOST_HELP = "add a `host { … }` block with interfaces, addresses and routes"
 Verdict = Literal["forward", "local", "drop", "reject"]
-State_ = Literal["new", "established", "related", "invalid", "untracked"]
-_STATES: dict[int, State_] = {
-    reg.NEW: "new", reg.ESTABLISHED: "established", reg.RELATED: "related", reg.INVALID: "invalid",
+CtState = Literal["new", "established", "related", "invalid", "untracked"]
+_STATES: dict[int, CtState] = {
+    reg.NEW: "new",
+    reg.ESTABLISHED: "established",
+    reg.RELATED: "related",
+    reg.INVALID: "invalid",
     reg.UNTRACKED: "untracked",
-}  # fmt: skip
+}
 
 
 class Step(NamedTuple):
@@ -63,7 +67,7 @@ class Outcome:
     """What leaves, with its interface: the packet with NAT applied, or the answer of a reject."""
     delivered: bytes | None = None
     """The packet as a local socket gets it."""
-    state: State_ | None = None
+    state: CtState | None = None
     """None where no connections are tracked, or the packet did not get that far."""
     path: list[Step] = field(default_factory=list)
     side_path: list[Step] = field(default_factory=list)
@@ -91,9 +95,14 @@ class Evaluator:
         self._versions = tracked_versions(ruleset)
         settings = Conntrack() if self.host is None else self.host.conntrack
         self._tracker = Tracker(
-            self._algebra, self.conntrack, Translator(self.conntrack, seed), self.host, self._versions,
-            nat_versions(ruleset), settings,
-        )  # fmt: skip
+            self._algebra,
+            self.conntrack,
+            Translator(self.conntrack, seed),
+            self.host,
+            self._versions,
+            nat_versions(ruleset),
+            settings,
+        )
         self._state = State(seed, self._tracker.counts)
         self._world: World[bool, int] = World(
             self._algebra, self.interfaces, self.host, bool(self._versions), runtime=self._state
@@ -134,9 +143,7 @@ class Evaluator:
         """
         headers = parse(raw)
         if self.host is None and oif is None and local is None:
-            raise input_error(
-                "host-facts", "nothing says where this packet goes", help="add a `host { … }` block with interfaces, addresses and routes"
-            )  # fmt: skip
+            raise input_error("host-facts", "nothing says where this packet goes", help=_HOST_HELP)
         size = 0
         if headers.valid and is_fragment(headers) and headers.family in self._versions:
             whole = self._reassembly.add(headers, self._now)
@@ -148,9 +155,12 @@ class Evaluator:
         outcome = self._start()
         number = None if oif is None else self.interfaces.number(oif)
         packet = Arrival(
-            headers, self.interfaces.number(iif), number, local=bool(local) if self.host is None else None,
+            headers,
+            self.interfaces.number(iif),
+            number,
+            local=bool(local) if self.host is None else None,
             arrived=self._now,
-        )  # fmt: skip
+        )
         if mark:
             packet.values[reg.MARK] = mark
         flight: Flight[bool, int] = Flight(self._world)
@@ -163,9 +173,7 @@ class Evaluator:
         """A packet that this host makes. Without host facts, `oif` says where it leaves."""
         headers = parse(raw)
         if self.host is None and oif is None:
-            raise input_error(
-                "host-facts", "nothing says where this packet goes", help="add a `host { … }` block with interfaces, addresses and routes"
-            )  # fmt: skip
+            raise input_error("host-facts", "nothing says where this packet goes", help=_HOST_HELP)
         if not headers.valid:
             return Outcome()
         outcome = self._start()
@@ -261,6 +269,8 @@ class Evaluator:
         name = self.interfaces.names[gone.outgoing.read(reg.OIF)]
         if name == "lo":
             back = self._loop(reply, gone.outgoing)
+            if back.rejected and statement.kind == "tcp-reset":
+                self._reject(outcome, reply, back)
             if not back.local:
                 return
             leaving = reply.leaving(back.delivered.written)
@@ -296,8 +306,10 @@ class Evaluator:
 
     def _is_called(self, destination: int, version: int, hook: str) -> bool:
         assert self.host is not None
-        ours = any(a.version == version and a.value == destination for i in self.host.interfaces.values() for a in i.addresses)
-        return ours and (hook == "input" or version == 6)
+        ours = any(
+            a.version == version and a.value == destination for i in self.host.interfaces.values() for a in i.addresses
+        )
+        return ours and (version == 6 or hook in ("input", "output"))
 
     def _towards(self, version: int, source: int, iif: int) -> int | None:
         """IPv4 takes the address of the interface it answers by, IPv6 that of the interface the packet came in by."""

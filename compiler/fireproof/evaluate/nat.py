@@ -2,7 +2,8 @@
 
 The order of attempts and the ranges ports are drawn from are those observed on Linux 6.18: a source port below 512 is
 replaced by one of 1-511, below 1024 by one of 600-1023, others by one of 1024-65535. Where the kernel draws at random,
-the evaluator's seed decides. Left out: giving a TIME_WAIT entry's port to a newer connection when a pool is nearly empty.
+the evaluator's seed decides. Left out: giving a TIME_WAIT entry's port to a newer connection when a pool is nearly
+empty.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Translator:
         self._seed = seed
 
     def bind(self, flow: Flow, side: str, target: Target) -> None:
-        """Gives an unconfirmed flow its translation on one side; a tuple that stays taken is refused on confirmation."""
+        """Gives a new flow its translation on one side; a tuple that stays taken is refused on confirmation."""
         current = flow.reply.inverse()
         new = self._choose(flow, side, target, current)
         if new != current:

@@ -1,7 +1,7 @@
 """Fragments wait here until their packet is whole, as they do in front of connection tracking.
 
-Limits: no memory limit; a packet that is not complete after 30 seconds (60 for IPv6) is forgotten. Chains that run before
-reassembly see the whole packet, not its fragments.
+Limits: no memory limit; a packet that is not complete after 30 seconds (60 for IPv6) is forgotten. Chains that run
+before reassembly see the whole packet, not its fragments.
 """
 
 from __future__ import annotations

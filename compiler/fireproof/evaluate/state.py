@@ -83,7 +83,10 @@ class State:
         elif self.packet.flow is not None:
             seen = [*self.packet.flow.original]
         text = f"{self._seed if expression.seed is None else expression.seed} {seen}"
-        return expression.offset + int.from_bytes(blake2b(text.encode(), digest_size=4).digest(), "big") % expression.modulus
+        return (
+            expression.offset
+            + int.from_bytes(blake2b(text.encode(), digest_size=4).digest(), "big") % expression.modulus
+        )
 
     # ---- what only the packet knows --------------------------------------------------------------------------------
     def holds(self, flight: Flight[bool, int], expression: Payload) -> bool:
@@ -133,9 +136,8 @@ class State:
             return False
         key = tuple(value for value, _ in read_parts(flight, statement.key, site)[0])
         if isinstance(statement, Meter):
-            name = statement.name, statement.size, None, statement.stateful
             content = self._contents.setdefault((site.table, f"meter {statement.name}"), Content())
-            return self._touch(content, key, None, "add", statement.timeout, name[1], statement.stateful)
+            return self._touch(content, key, None, "add", statement.timeout, statement.size, statement.stateful)
         source = site.table.sets[statement.set]
         content = self._content(source)
         if statement.operation == "delete":

@@ -106,7 +106,11 @@ class Connection:
         if new is None:
             return "invalid"
         if new == SYN_SENT and old in (TIME_WAIT, CLOSE):
-            if self.sides[0].closing or self.sides[1].closing or (self._last_was("rst") and self.last_direction == direction):
+            if (
+                self.sides[0].closing
+                or self.sides[1].closing
+                or (self._last_was("rst") and self.last_direction == direction)
+            ):
                 return "reopen"
             new = IGNORED
         if new == IGNORED:
@@ -178,7 +182,7 @@ class Connection:
     def _catch_up(self, direction: int) -> None:
         """Client and server agree about a connection that was unknown here: start from the SYN that was ignored."""
         assert self.last is not None
-        first, second = Side(), Side()
+        first, second = Side(), Side(liberal=self.sides[direction].liberal)
         first.end = first.limit = self.last.end
         first.window = max(self.last.window, 1)
         first.read_options(self.last)
@@ -203,7 +207,12 @@ class Connection:
             if not established or segment.seq == expected:
                 return "close"
             last = self.last
-            if self._last_was("ack") and self.last_direction == direction and last is not None and segment.seq == last.end:
+            if (
+                self._last_was("ack")
+                and self.last_direction == direction
+                and last is not None
+                and segment.seq == last.end
+            ):
                 return "close"
             reaction = "challenge"
         return "unchecked" if self._answers_ignored(segment, seen_reply, assured) and reaction == "close" else reaction

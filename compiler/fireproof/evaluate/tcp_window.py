@@ -1,4 +1,5 @@
-"""The sequence numbers of a TCP connection as connection tracking follows them: what each side may send and acknowledge.
+"""The sequence numbers of a TCP connection as connection tracking follows them: what each side may send and
+acknowledge.
 
 After "Real Stateful TCP Packet Filtering in IP Filter" (van Rooij), as Linux 6.18 applies it; held against the kernel
 by the differential tests. Numbers are modulo 2^32.

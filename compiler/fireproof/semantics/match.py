@@ -105,7 +105,7 @@ def _joined(flight: Flight[P, V], source: NamedSet | SetLiteral, bits: int) -> I
     key = (id(source), len(source.elements), bits, len(flight.world.interfaces.names))
     found = cache.get(key)
     if found is None:
-        pairs = []
+        pairs: list[tuple[int, int]] = []
         for element in source.elements:
             if element.key is not None:
                 pairs += intervals_of(flight, element.key[0], bits).pairs

@@ -219,10 +219,11 @@ class Pipeline(Generic[P, V]):
 
     def _chain(self, hook: str, chain: Chain, flight: Flight[P, V], live: P, fate: Fate[P, V]) -> P:
         algebra = flight.world.algebra
-        seen = algebra.both(live, self._seen(hook, chain, flight))
+        called = self._seen(hook, chain, flight)
+        seen = algebra.both(live, called)
         if algebra.is_false(seen):
             return live
-        passing = algebra.both(live, algebra.negate(self._seen(hook, chain, flight)))
+        passing = algebra.both(live, algebra.negate(called))
         result = self._traverse(hook, chain, flight, seen)
         self._collect(result, fate, flight)
         return algebra.either(passing, result.accepted)

@@ -39,6 +39,11 @@ ALL_ROUTERS6 = _net("ff02::2/128")
 ALL_HOSTS4 = _net("224.0.0.1/32")
 
 
+_NO_SOURCE4, _NO_DESTINATION4 = Intervals([LOOPBACK4, MULTICAST4, BROADCAST4, ZERO4]), Intervals([LOOPBACK4, ZERO4])
+_NO_SOURCE6, _NO_DESTINATION6 = Intervals([LOOPBACK6, MULTICAST6]), Intervals([LOOPBACK6, UNSPECIFIED6])
+_TO_MANY4, _ALWAYS_JOINED6 = Intervals([BROADCAST4, MULTICAST4]), Intervals([ALL_NODES6, SOLICITED6, ALL_ROUTERS6])
+
+
 @lru_cache(maxsize=32)
 def local_addresses(host: Host, version: int) -> Intervals:
     """The addresses of the host itself, its loopback network included, and in IPv6 the routers' anycast addresses."""
@@ -57,6 +62,12 @@ def broadcast_addresses(host: Host) -> Intervals:
             if address.version == 4 and address.prefix < 31:
                 found += [(address.network[1], address.network[1])]
     return Intervals(found)
+
+
+@lru_cache(maxsize=32)
+def received_addresses(host: Host) -> Intervals:
+    """The IPv4 destinations that are delivered here."""
+    return local_addresses(host, 4) | broadcast_addresses(host)
 
 
 @lru_cache(maxsize=32)
@@ -98,9 +109,11 @@ class Routed(Generic[P, V]):
 
 def _address(flight: Flight[P, V], version: int, source: bool, values: Intervals) -> P:
     algebra = flight.world.algebra
+    mine = flight.is_family(0 if version == 4 else 1)
+    if algebra.is_false(mine):
+        return mine
     register = (_SADDR if source else _DADDR)[version]
-    found = algebra.member(flight.read(register), register.bits, values)
-    return algebra.both(flight.is_family(0 if version == 4 else 1), found)
+    return algebra.both(mine, algebra.member(flight.read(register), register.bits, values))
 
 
 def _either(flight: Flight[P, V], *conditions: P) -> P:
@@ -117,24 +130,21 @@ def martian(flight: Flight[P, V]) -> P:
     host = flight.world.host
     loopback = flight.world.interfaces.matching(Name("lo"))
     outside = algebra.negate(algebra.member(flight.read(reg.IIF), reg.IIF.bits, loopback))
-    bad_source = Intervals([LOOPBACK4, MULTICAST4, BROADCAST4, ZERO4])
-    sources = [bad_source]
+    sources = [_NO_SOURCE4]
     if host is not None:
-        sources.append(local_addresses(host, 4) | broadcast_addresses(host))
+        sources.append(received_addresses(host))
     four = _either(
         flight,
         *[_address(flight, 4, True, values) for values in sources],
-        _address(flight, 4, False, Intervals([LOOPBACK4, ZERO4])),
+        _address(flight, 4, False, _NO_DESTINATION4),
     )
     six = _either(
         flight,
-        _address(flight, 6, True, Intervals([LOOPBACK6, MULTICAST6])),
-        _address(flight, 6, False, Intervals([LOOPBACK6, UNSPECIFIED6])),
+        _address(flight, 6, True, _NO_SOURCE6),
+        _address(flight, 6, False, _NO_DESTINATION6),
     )
     # DHCP: a source of all zeros may reach the limited broadcast address.
-    booting = algebra.both(
-        _address(flight, 4, True, Intervals.of(0)), _address(flight, 4, False, Intervals([BROADCAST4, MULTICAST4]))
-    )
+    booting = algebra.both(_address(flight, 4, True, Intervals.of(0)), _address(flight, 4, False, _TO_MANY4))
     return algebra.both(outside, algebra.both(algebra.either(four, six), algebra.negate(booting)))
 
 
@@ -145,16 +155,18 @@ def route(flight: Flight[P, V]) -> Routed[P, V]:
     dropped = martian(flight)
     good = algebra.negate(dropped)
     multicast = _either(
-        flight, _address(flight, 4, False, Intervals([MULTICAST4])), _address(flight, 6, False, Intervals([MULTICAST6]))
+        flight, _address(flight, 4, False, Intervals.of(*MULTICAST4)), _address(flight, 6, False, Intervals.of(*MULTICAST6))
     )
-    link_local = _address(flight, 6, False, Intervals([LINK_LOCAL6]))
-    always_joined = _either(
-        flight,
-        _address(flight, 4, False, Intervals([ALL_HOSTS4])),
-        _address(flight, 6, False, Intervals([ALL_NODES6, SOLICITED6, ALL_ROUTERS6])),
-    )
-    joined = algebra.either(always_joined, flight.choose("multicast joined", "whether this host joined the multicast group"))
-    ours = flight.choose("link-local is ours", "whether the link-local address is this host's")
+    link_local = _address(flight, 6, False, Intervals.of(*LINK_LOCAL6))
+    joined = ours = algebra.false
+    if not algebra.is_false(multicast):
+        always = _either(
+            flight, _address(flight, 4, False, Intervals.of(*ALL_HOSTS4)), _address(flight, 6, False, _ALWAYS_JOINED6)
+        )
+        chosen = flight.choose("multicast joined", "whether this host joined the multicast group")
+        joined = algebra.either(always, chosen)
+    if not algebra.is_false(link_local):
+        ours = flight.choose("link-local is ours", "whether the link-local address is this host's")
     special = _either(flight, algebra.both(multicast, joined), algebra.both(link_local, ours))
     nowhere = _either(
         flight, algebra.both(multicast, algebra.negate(joined)), algebra.both(link_local, algebra.negate(ours))
@@ -170,7 +182,7 @@ def route(flight: Flight[P, V]) -> Routed[P, V]:
         return Routed(local_all, forwarded, lost, oif)
     local = _either(
         flight,
-        _address(flight, 4, False, local_addresses(host, 4) | broadcast_addresses(host)),
+        _address(flight, 4, False, received_addresses(host)),
         _address(flight, 6, False, local_addresses(host, 6)),
         special,
     )
@@ -178,9 +190,14 @@ def route(flight: Flight[P, V]) -> Routed[P, V]:
     oif, routable = way_out(flight, host)
     forwarded = algebra.both(good, algebra.both(routable, algebra.negate(local)))
     forwarded = algebra.both(forwarded, algebra.negate(algebra.either(nowhere, special)))
-    forwarded = algebra.both(forwarded, _lives(flight))
+    forwarded = algebra.both(forwarded, algebra.both(_lives(flight), algebra.negate(_stays_on_link(flight))))
     dropped = algebra.negate(algebra.either(local, forwarded))
     return Routed(local, forwarded, dropped, oif)
+
+
+def _stays_on_link(flight: Flight[P, V]) -> P:
+    """IPv6 sources that Linux does not forward: none at all, loopback, multicast, link-local."""
+    return _address(flight, 6, True, Intervals([UNSPECIFIED6, LOOPBACK6, MULTICAST6, LINK_LOCAL6]))
 
 
 def _lives(flight: Flight[P, V]) -> P:

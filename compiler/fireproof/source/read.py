@@ -82,5 +82,6 @@ def included(pattern: str, including: SourceFile) -> list[str]:
     base = Path(including.name).parent if including.name != "<stdin>" else Path()
     if not glob.has_magic(pattern):
         return [str(base / pattern)]
-    found = [base / name for name in glob.glob(pattern, root_dir=base)]
+    # Not Path.glob, which takes no absolute patterns and enters hidden folders.
+    found = [base / name for name in glob.glob(pattern, root_dir=base)]  # noqa: PTH207
     return sorted(str(path) for path in found if not path.is_dir())

@@ -14,14 +14,15 @@ from typing import Any
 from lark import Token
 
 from fireproof.model.host import Host
-from fireproof.model.ruleset import Ruleset, Table
+from fireproof.model.ruleset import NamedSet, Ruleset, Table
 from fireproof.source import read as reading
 from fireproof.source.diagnostic import Diagnostic, Diagnostics, InputError, Related, Severity, TooManyErrors
 from fireproof.source.text import SourceFile, Span
-from fireproof.syntax import blocks, chains, objects
+from fireproof.syntax import blocks, chains, objects, sets
 from fireproof.syntax.blocks import Line
 from fireproof.syntax.commands import command
 from fireproof.syntax.directives import directive
+from fireproof.syntax.elements import Kept
 from fireproof.syntax.grammar import Node, ShapeCache, SyntaxProblem, parse
 from fireproof.syntax.head import Head, Problem
 from fireproof.syntax.host import read_host
@@ -79,7 +80,11 @@ def load_source(file: SourceFile, host: SourceFile | None = None) -> Loaded:
 
 @dataclass(slots=True)
 class Builder:
-    """The ruleset in the making. `later` holds what waits until the end of the table: its rules."""
+    """The ruleset in the making.
+
+    `later` holds what waits until the end of the table: its rules. `kept` is what is known of the elements so far,
+    `unmerged` are the sets whose elements are merged at the end.
+    """
 
     ruleset: Ruleset = field(default_factory=Ruleset)
     diagnostics: Diagnostics = field(default_factory=lambda: Diagnostics(limit=MAX_ERRORS))
@@ -89,6 +94,8 @@ class Builder:
     expansion: Expansion = field(default_factory=Expansion)
     including: list[str] = field(default_factory=list)
     included: int = 0
+    kept: dict[NamedSet, Kept] = field(default_factory=dict)
+    unmerged: dict[NamedSet, None] = field(default_factory=dict)
     anonymous: int = 0
     later: list[Callable[[], None]] = field(default_factory=list)
 
@@ -112,6 +119,8 @@ class Builder:
             self.diagnostics.error("syntax", "there is no `host { … }` block in this file", Span(file, 0, 0))
 
     def finish(self) -> None:
+        for named in self.unmerged:
+            named.elements = sets.merge(named.elements)
         check_references(self.ruleset, self.diagnostics)
 
     # ---- what is wrong ---------------------------------------------------------------------------------------------
@@ -232,7 +241,7 @@ class Builder:
             chain = chains.declare(table, name, Span(file, line.start, line.end))
             chains.read_body(self, file, line.body, chain)
         else:
-            objects.read_block(self, file, line, head, table, word)
+            objects.read_block(self, file, line, head, table, objects.kind_of(head, word))
 
 
 __all__ = ["ENVIRONMENT", "Builder", "Loaded", "load", "load_source", "load_text"]

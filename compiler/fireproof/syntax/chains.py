@@ -116,8 +116,9 @@ def _hook(builder: Builder, context: Context, chain: Chain, file: SourceFile, li
     place = (line.start, line.end)
     if hook not in hooks.HOOKS[family]:
         # nft's own word for hooks of another family is the same refusal.
-        raise Problem("bad-hook", f"family {family} has no hook `{hook}`", *place,
-                      help=suggest(hook, hooks.HOOKS[family]) or "its hooks are " + ", ".join(hooks.HOOKS[family]))  # fmt: skip
+        known = hooks.HOOKS[family]
+        raise Problem("bad-hook", f"family {family} has no hook `{hook[:40]}`", *place,
+                      help=suggest(hook, known) or "its hooks are " + ", ".join(known))  # fmt: skip
     if (family, kind) not in hooks.CHAIN_TYPES:
         raise Problem("bad-hook", f"family {family} has no chain type `{kind}`", *place,
                       help=suggest(kind, ("filter", "nat", "route")))  # fmt: skip

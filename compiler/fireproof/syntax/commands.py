@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from fireproof.model.ruleset import Chain, Rule, Table
 from fireproof.netfilter import hooks
 from fireproof.source.text import SourceFile, Span
-from fireproof.syntax import chains, objects
+from fireproof.syntax import chains, elements, objects
 from fireproof.syntax.blocks import Line
 from fireproof.syntax.head import Head, Problem
 from fireproof.syntax.scope import suggest
@@ -55,7 +55,9 @@ def command(builder: Builder, file: SourceFile, line: Line) -> None:
             label="expected a table, a command such as `add`, define, include, host or assert", help=suggest(word, known),
         )  # fmt: skip
     if verb not in allowed:
-        raise Problem("syntax", f"`{verb} {word}` is not a command", *place, help="possible here: " + ", ".join(sorted(allowed)))
+        raise Problem(
+            "syntax", f"`{verb} {word}` is not a command", *place, help="possible here: " + ", ".join(sorted(allowed))
+        )
     if line.body is not None and verb not in _MAKE and not (word == "rule" and verb == "insert"):
         raise Problem("syntax", f"`{verb}` takes no block", line.open, line.open + 1)
     if verb == "destroy":
@@ -74,8 +76,9 @@ def command(builder: Builder, file: SourceFile, line: Line) -> None:
     elif word == "chain":
         _chain(builder, file, line, head, verb)
     elif verb in _MAKE:
+        kind = objects.kind_of(head, word)
         table = existing_table(builder, head, line)
-        objects.read_block(builder, file, line, head, table, word, create=verb == "create")
+        objects.read_block(builder, file, line, head, table, kind, create=verb == "create")
     else:
         _remove_object(builder, head, line, verb, word)
 
@@ -85,7 +88,9 @@ def _flush_ruleset(builder: Builder, head: Head) -> None:
     ruleset = builder.ruleset
     family = head.take("a family") if head.rest else None
     if family is not None and family not in hooks.FAMILIES:
-        raise Problem("syntax", f"there is no family `{family[:40]}`", *head.place(family), help=suggest(family, hooks.FAMILIES))
+        raise Problem(
+            "syntax", f"there is no family `{family[:40]}`", *head.place(family), help=suggest(family, hooks.FAMILIES)
+        )
     head.end()
     if family is None:
         ruleset.replaces = True
@@ -165,6 +170,7 @@ def _remove_object(builder: Builder, head: Head, line: Line, verb: str, word: st
         if found is not None and found.is_map == (kind == "map"):
             if verb == "flush":
                 found.elements.clear()
+                elements.forget(builder, found)
             else:
                 del table.sets[what]
             return
@@ -192,18 +198,23 @@ def _element(builder: Builder, file: SourceFile, line: Line, head: Head, verb: s
     if not head.rest:
         head.take("the elements in braces")
     removing = verb in _REMOVE
-    found = objects.read_elements(builder, file, head.rest_start, line.end, table, named, removing)
+    found = elements.read_elements(builder, file, head.rest_start, line.end, table, named, removing)
     if not removing:
-        objects.add_elements(builder, named, found, Span(file, line.start, line.end))
+        elements.add_elements(builder, named, found, Span(file, line.start, line.end))
+        return
+    if named.auto_merge:
+        if not elements.cut_elements(named, found) and verb == "delete":
+            raise _missing_element(name, head, line)
         return
     gone = {element.key for element in found}
-    missing = gone - {element.key for element in named.elements}
-    if missing and verb == "delete" and not named.auto_merge:
-        raise Problem("reference", f"the set `{name}` has no such element", head.rest_start, line.end)
-    if missing and named.auto_merge:
-        objects.cut_elements(builder, named, found, Span(file, line.start, line.end))
-        return
+    if verb == "delete" and gone - {element.key for element in named.elements}:
+        raise _missing_element(name, head, line)
     named.elements = [element for element in named.elements if element.key not in gone]
+    elements.forget(builder, named)
+
+
+def _missing_element(name: str, head: Head, line: Line) -> Problem:
+    return Problem("reference", f"the set `{name}` has no such element", head.rest_start, line.end)
 
 
 # ---- chains and rules ----------------------------------------------------------------------------------------------
@@ -279,7 +290,9 @@ def _rule(builder: Builder, file: SourceFile, line: Line, head: Head, verb: str)
     context = builder.context(table, builder.scope)
     rule: Rule | None
     if line.body is not None:
-        rule = chains.anonymous_chain(builder, chain, file, Line(head.rest_start, line.end, "chain", line.body), context)
+        rule = chains.anonymous_chain(
+            builder, chain, file, Line(head.rest_start, line.end, "chain", line.body), context
+        )
         builder.run_later()
     else:
         if not head.rest:
@@ -289,5 +302,3 @@ def _rule(builder: Builder, file: SourceFile, line: Line, head: Head, verb: str)
         return
     chains.count_rules(builder, chain, 1)
     chain.rules.insert(len(chain.rules) if index is None else index, rule)
-
-

@@ -94,7 +94,11 @@ class _Reader:
 
     def _members(self, tree: Any) -> None:
         data = self.data
-        if self.removing and data is not None and not any(isinstance(c, Tree) and c.data in ("concat", "verdict") for c in tree.children[1:]):
+        if (
+            self.removing
+            and data is not None
+            and not any(isinstance(c, Tree) and c.data in ("concat", "verdict") for c in tree.children[1:])
+        ):
             # `delete element` names a map's keys alone.
             data = None
         self.found += sets.elements(self.context, Tree("set_literal", [tree]), self.types, data)
@@ -165,7 +169,7 @@ def add_elements(builder: Builder, named: NamedSet, found: list[Element], span: 
                 help="add `flags interval` to it",
             )  # fmt: skip
     elif named.auto_merge:
-        builder.unmerged.add(named)
+        builder.unmerged[named] = None
     elif len(named.key) == 1:
         _check_overlap(builder, named, found, span)
     if named.is_map:
@@ -198,7 +202,9 @@ def _check_overlap(builder: Builder, named: NamedSet, found: list[Element], span
     if len(added) > _FEW:
         ranges += added
         ranges.sort()
-        clash = next((later for one, later in zip(ranges, ranges[1:], strict=False) if one[1] >= later[0] and one != later), None)
+        clash = next(
+            (later for one, later in zip(ranges, ranges[1:], strict=False) if one[1] >= later[0] and one != later), None
+        )
     else:
         clash = None
         for new in added:
@@ -219,7 +225,9 @@ def _place_of(clash: tuple[int, int], named: NamedSet, span: Span) -> Span:
     """The element in the text, when it can be found there as it would be written."""
     low, high = clash
     if named.key[0] in ("ipv4_addr", "inet_service", "mark"):
-        shown = ".".join(str(low >> shift & 255) for shift in (24, 16, 8, 0)) if named.key[0] == "ipv4_addr" else str(low)
+        shown = (
+            ".".join(str(low >> shift & 255) for shift in (24, 16, 8, 0)) if named.key[0] == "ipv4_addr" else str(low)
+        )
         places = [m for m in re.finditer(rf"(?<![\w.-]){re.escape(shown)}(?:[-/][\w.]+)?", span.text)]
         if len(places) == 1:
             return Span(span.file, span.start + places[0].start(), span.start + places[0].end())

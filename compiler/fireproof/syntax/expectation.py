@@ -103,7 +103,9 @@ _LINE_WORDS = frozenset((
     "type", "typeof", "flags", "elements", "policy", "timeout", "gc-interval", "size", "auto-merge", "comment", "device",
     "devices", "hook", "counter", "l3proto", "protocol", "dport", "zone", "address", "route",
 ))  # fmt: skip
-_IPTABLES = re.compile(r"\s*(?:(?:ip|ip6|arp|eb)tables(?:-\w+)?\b|-[AIDPNF] [A-Z]|:[A-Z]+ (?:ACCEPT|DROP|-)|\*(?:filter|nat|mangle|raw)\b|COMMIT\b)")
+_IPTABLES = re.compile(
+    r"\s*(?:(?:ip|ip6|arp|eb)tables(?:-\w+)?\b|-[AIDPNF] [A-Z]|:[A-Z]+ (?:ACCEPT|DROP|-)|\*(?:filter|nat|mangle|raw)\b|COMMIT\b)"
+)
 _TEMPLATE = re.compile(r"\{\{|\{%|<%|\$\{\w+\}|@@\w+@@")
 _TYPOGRAPHIC = "“”„‟«»‘’‚"
 _FAMILIAR = {
@@ -149,9 +151,11 @@ def help_for(text: str, at: int, piece: str, known: list[str], names: set[str], 
     near = nearest(piece, known)
     if near:
         return f"did you mean `{near}`?"
-    if "COLON" in names and (piece in ("accept", "drop", "jump", "goto", "return", "continue") or piece[0] in "$\"" or piece[0].isdigit()):
+    if "COLON" in names and (
+        piece in ("accept", "drop", "jump", "goto", "return", "continue") or piece[0] in '$"' or piece[0].isdigit()
+    ):
         return "a `:` is missing before it"
-    if "COMMA" in names and ("RBRACE" in names) and (piece[0].isalnum() or piece[0] in "$\"@"):
+    if "COMMA" in names and ("RBRACE" in names) and (piece[0].isalnum() or piece[0] in '$"@'):
         return "a `,` is missing before it"
     return ""
 

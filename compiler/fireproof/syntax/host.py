@@ -11,6 +11,7 @@ from fireproof.source.diagnostic import input_error
 from fireproof.source.text import SourceFile, Span
 from fireproof.syntax import values
 from fireproof.syntax.blocks import Line
+from fireproof.syntax.directives import directive
 from fireproof.syntax.grammar import Tree
 from fireproof.syntax.scope import Context, MeaningError, leaves, suggest, unquote
 
@@ -28,7 +29,7 @@ def read_host(builder: Builder, file: SourceFile, line: Line, host: Host) -> Non
 
 
 def _line(builder: Builder, host: Host, file: SourceFile, line: Line) -> None:
-    if builder.directive(file, line, partial(_line, builder, host)):
+    if directive(builder, file, line, partial(_line, builder, host)):
         return
     span = Span(file, line.start, line.end)
     context = Context(builder.scope)
@@ -68,7 +69,7 @@ def _interface_name(builder: Builder, file: SourceFile, line: Line) -> str:
         found = leaves(variable.tree) if variable else []
         if variable is None or len(found) != 1:
             raise input_error(
-                "undefined", f"`{text}` is not defined as a single name", Span(file, line.start, line.end)
+                "undefined", f"`{text[:40]}` is not defined as a single name", Span(file, line.start, line.end)
             )
         variable.definition.used += 1
         text = str(found[0])
@@ -96,6 +97,8 @@ def _address(context: Context, node: Any) -> tuple[int, int, int | None]:
 
 def _interface_line(context: Context, interface: Interface, tree: Any) -> None:
     if tree.data == "host_zone":
+        if interface.zone is not None and interface.zone != str(tree.children[0]):
+            raise MeaningError("an interface belongs to one zone", tree, code="duplicate")
         interface.zone = str(tree.children[0])
     elif tree.data == "host_address":
         version, value, length = _address(context, tree.children[0])

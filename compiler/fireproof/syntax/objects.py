@@ -46,10 +46,9 @@ def kind_of(head: Head, word: str) -> str:
 
 
 def read_block(
-    builder: Builder, file: SourceFile, line: Line, head: Head, table: Table, word: str, create: bool = False
+    builder: Builder, file: SourceFile, line: Line, head: Head, table: Table, kind: str, create: bool = False
 ) -> None:
-    """The set, map, flowtable or object that starts with `word`, in a block or on one line."""
-    kind = kind_of(head, word)
+    """The set, map, flowtable or object whose name comes next, in a block or on one line."""
     name = head.name(kind, builder.scope)
     known = {"set": table.sets, "map": table.sets, "flowtable": table.flowtables}.get(kind)
     if create and (name in known if known is not None else (kind, name) in table.objects):
@@ -81,7 +80,9 @@ def _flowtable(builder: Builder, file: SourceFile, line: Line, table: Table, nam
                 hooked = True
             elif tree.data == "flowtable_devices":
                 type = type_of("ifname", 128)
-                found = [p for item in values.expand(context, tree.children[0]) for p in values.plain(context, item, type)]
+                found = [
+                    p for item in values.expand(context, tree.children[0]) for p in values.plain(context, item, type)
+                ]
                 flowtable.devices += tuple(part.text for part in found if isinstance(part, Name))
             elif tree.data == "flowtable_flags":
                 if str(tree.children[0]) != "offload":

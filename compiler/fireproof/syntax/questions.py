@@ -52,9 +52,8 @@ def read_question(ruleset: Ruleset, text: str) -> Question:
     try:
         return _question(Scope(), ruleset, body, file, base)
     except SyntaxProblem as problem:
-        label = "expected " + ", ".join(problem.expected[:8]) if problem.expected else ""
         span = Span(file, base + problem.start, base + problem.end)
-        raise input_error("syntax", problem.message, span, label=label) from None
+        raise input_error("syntax", problem.message, span, label=problem.label, help=problem.help) from None
     except MeaningError as problem:
         found = [leaf for leaf in leaves(problem.node) if hasattr(leaf, "start_pos")]
         start = found[0].start_pos if found else 0
@@ -103,8 +102,7 @@ def _find_set(ruleset: Ruleset, name: str) -> Any:
 
 def _clause(context: Context, node: Any) -> Clause:
     if node.data == "question_match":
-        made = statements.statement(context, node.children[0])
-        return Clause("match", match=made)  # type: ignore[arg-type]
+        return Clause("match", match=statements.match(context, node.children[0]))
     kind = "from" if node.data == "from_place" else "to"
     return Clause(kind, place=_place(context, node.children[0]))
 
@@ -127,10 +125,8 @@ def _place(context: Context, node: Any) -> Place:
         text = part.text + ("*" if part.prefix else "") if isinstance(part, Name) else str(part.low)
         return Place("interface", (text,), name=text)
     version = _version(context, node)
-    keys = []
-    for item in values.expand(context, Tree("value_list", [node.children[0]])):
-        concat = item.children[0] if item.data == "element" else item
-        keys += [key[0] for key in values.keys(context, concat, (_TYPES[version],))]
+    members = values.expand(context, Tree("value_list", [node.children[0]]))
+    keys = [part for item in members for part in values.plain(context, item, _TYPES[version])]
     return Place("address", (), version, tuple(keys))
 
 

@@ -126,6 +126,7 @@ def _check_statement(table: Table, rule: Rule, statement: Statement, diagnostics
                 _place(rule, rf"@{re.escape(name)}(?![\w.\/-])"),
                 help=suggest(name, table.sets, "@") or "sets are seen only in their own table",
             )  # fmt: skip
+    _check_types(table, rule, statement, diagnostics)
     for target in targets(statement, table):
         _check_target(table, rule.span, target, diagnostics)
     if isinstance(statement, ObjectReference) and isinstance(statement.name, str):
@@ -137,6 +138,42 @@ def _check_statement(table: Table, rule: Rule, statement: Statement, diagnostics
             )  # fmt: skip
     elif isinstance(statement, FlowOffload) and statement.flowtable not in table.flowtables:
         diagnostics.error("reference", f"there is no flowtable `{statement.flowtable}` in this table", rule.span)
+
+
+def _check_types(table: Table, rule: Rule, statement: Statement, diagnostics: Diagnostics) -> None:
+    """A set holds values of the type that is compared with them."""
+    uses: list[tuple[Expression, str, bool]] = []
+    if isinstance(statement, Match) and isinstance(statement.right, SetReference):
+        uses.append((statement.left, statement.right.name, False))
+    elif isinstance(statement, VerdictMap) and isinstance(statement.map, SetReference):
+        uses.append((statement.key, statement.map.name, True))
+    elif isinstance(statement, SetUpdate):
+        uses.append((statement.key, statement.set, statement.data is not None))
+    for expression in expressions(statement):
+        for inner in walk(expression):
+            if isinstance(inner, MapLookup) and isinstance(inner.map, SetReference):
+                uses.append((inner.key, inner.map.name, True))
+    for key, name, as_map in uses:
+        named = table.sets.get(name)
+        if named is None:
+            continue
+        place = _place(rule, rf"@{re.escape(name)}(?![\w.\/-])")
+        if named.is_map is not as_map:
+            what, other = ("map", "set") if named.is_map else ("set", "map")
+            diagnostics.error("reference", f"`{name}` is a {what}, and a {other} is needed here", place)
+            continue
+        parts = key.parts if isinstance(key, Concat) else (key,)
+        if len(parts) != len(named.key):
+            diagnostics.error(
+                "reference", f"the elements of `{name}` have {len(named.key)} parts, not {len(parts)}", place
+            )
+            continue
+        for part, datatype in zip(parts, named.key, strict=True):
+            # Numbers without a type of their own are told apart by nothing but their width.
+            if {part.datatype, datatype} & {"integer", "string", "bitmask"} or part.datatype == datatype:
+                continue
+            diagnostics.error("reference", f"`{name}` holds {datatype}, but this is {part.datatype}", place)
+            break
 
 
 def _check_target(table: Table, span: Span, target: VerdictTarget, diagnostics: Diagnostics) -> None:

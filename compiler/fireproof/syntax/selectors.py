@@ -37,6 +37,7 @@ from fireproof.netfilter.keys import (
     IPSEC_KEYS,
     META_KEYS,
     OSF_KEYS,
+    OSF_TTL,
     RT_KEYS,
     SOCKET_KEYS,
 )
@@ -141,7 +142,7 @@ def _option(context: Context, node: Node) -> Expression:
     if name.isdigit():
         name = next((o.name for o in table.values() if o.number == int(name)), name)
     option = table.get(name)
-    if option is None and not name.isdigit():
+    if option is None and not (name.isdigit() and int(name) < 256):
         raise MeaningError(f"{protocol} has no option `{name}`", node.children[1], suggest(name, table))
     return _option_field(protocol, name, option, node.children[2] and context.text(node.children[2]), node)
 
@@ -158,6 +159,10 @@ def _option_field(protocol: str, name: str, option: Option | None, part: str | N
 
 def _option_raw(context: Context, node: Node) -> Expression:
     number, offset, bits = (int(part) for part in context.text(node.children[1])[1:].split(","))
+    if number > 255 or not 0 < bits <= 128:
+        raise MeaningError(
+            "an option has a number up to 255, and 1 to 128 bits of it can be matched", node, code="value"
+        )
     return HeaderOption(context.text(node.children[0]), f"@{number}", f"{offset},{bits}", "integer", bits, offset)
 
 
@@ -200,12 +205,17 @@ def _exthdr_presence(context: Context, node: Node) -> Expression:
     return HeaderOption("exthdr", name, None, "boolean", 1)
 
 
+_BRIDGE_KEYS = frozenset(("ibrname", "obrname", "ibrpvid", "ibrvproto"))
+
+
 def _meta(context: Context, node: Node) -> Expression:
     name = context.text(node.children[0])
     name = {"ibriport": "ibrname", "obriport": "obrname", "secpath": "ipsec"}.get(name, name)
     key = META_KEYS.get(name)
     if key is None:
         raise MeaningError(f"meta has no key `{name}`", node.children[0], suggest(name, META_KEYS))
+    if name in _BRIDGE_KEYS and context.family != "bridge":
+        raise MeaningError(f"`meta {name}` is only known in the bridge family", node.children[0], code="value")
     return Meta(name, key.datatype, key.bits)
 
 
@@ -242,6 +252,8 @@ def _fib(context: Context, node: Node) -> Expression:
             raise MeaningError(f"fib has no key `{name}`", leaf, suggest(name, FIB_FLAGS))
     if ("saddr" in names[:-1]) == ("daddr" in names[:-1]):
         raise MeaningError("fib needs exactly one of saddr and daddr", node.children[0])
+    if "iif" in names[:-1] and "oif" in names[:-1]:
+        raise MeaningError("fib can not look up by iif and oif at once", node.children[0])
     return Fib(tuple(names[:-1]), names[-1], result.datatype, result.bits)
 
 
@@ -303,7 +315,10 @@ def _osf(context: Context, node: Node) -> Expression:
     name = context.text(node.children[1])
     if name not in OSF_KEYS:
         raise MeaningError(f"osf has no key `{name}`", node.children[1], suggest(name, OSF_KEYS))
-    return OsFingerprint(name, node.children[0] and context.text(node.children[0]))
+    ttl = node.children[0] and context.text(node.children[0])
+    if ttl is not None and ttl not in OSF_TTL:
+        raise MeaningError(f"osf compares no ttl by `{ttl}`", node.children[0], "write `loose` or `skip`")
+    return OsFingerprint(name, ttl)
 
 
 def _ipsec(context: Context, node: Node) -> Expression:
@@ -313,6 +328,8 @@ def _ipsec(context: Context, node: Node) -> Expression:
     if key is None or context.text(direction) not in ("in", "out"):
         raise MeaningError(f"ipsec has no key `{name}`", leaf, suggest(name, IPSEC_KEYS))
     number = integer(context.text(spnum)) if spnum else 0
+    if number > 255:
+        raise MeaningError("spnum is a number up to 255", spnum, code="value")
     return Ipsec(
         context.text(direction), context.text(leaf), number, family and context.text(family), key.datatype, key.bits
     )

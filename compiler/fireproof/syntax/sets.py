@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from fireproof.extensions import readers
@@ -17,7 +18,7 @@ from fireproof.model.expression import (
 )
 from fireproof.syntax import values
 from fireproof.syntax.grammar import Node, Tree
-from fireproof.syntax.scope import Context, MeaningError, unquote
+from fireproof.syntax.scope import Context, MeaningError, leaves, unquote
 from fireproof.syntax.values import Type, milliseconds, type_of
 
 
@@ -25,7 +26,28 @@ def set_literal(
     context: Context, node: Node, types: tuple[Type, ...], data: tuple[Type, ...] | str | None = None
 ) -> SetLiteral:
     """An anonymous set, or a map when `data` says what its values are (`verdict`, an object kind, or types)."""
-    return SetLiteral(tuple(elements(context, node, types, data)))
+    found = elements(context, node, types, data)
+    if data is not None and len(types) == 1:
+        _check_values(found, node)
+    return SetLiteral(tuple(found))
+
+
+def _check_values(found: list[Element], node: Node) -> None:
+    """Refuses a map that gives two values for one key, as nft and the kernel do."""
+    ranges = sorted(
+        (
+            (part.low, part.high, number)
+            for number, (part,) in enumerate(e.key or (None,) for e in found)
+            if isinstance(part, Interval)
+        ),
+    )
+    for (_, end, one), (start, _, other) in pairwise(ranges):
+        if start <= end and found[one] != found[other]:
+            raise MeaningError("this map has two values for one key", node, "remove one of them", "duplicate")
+    texts: dict[object, object] = {}
+    for element in found:
+        if texts.setdefault(element.key, element.data) != element.data:
+            raise MeaningError("this map has two values for one key", node, "remove one of them", "duplicate")
 
 
 def elements(
@@ -54,15 +76,17 @@ def element(
         if child is None:
             continue
         if child.data == "element_timeout":
-            timeout = milliseconds(context.text(_time_leaf(context, child.children[0])))
+            timeout = milliseconds(context.text(context.single(child.children[0])))
         elif child.data == "element_expires":
             expires = milliseconds(context.text(child.children[0]))
         elif child.data == "element_comment":
             comment = unquote(context.text(child.children[0]))
         elif child.data in readers():
             stateful.append(readers()[child.data](context, child))
-        else:
+        elif child.data in ("concat", "verdict") and value is None:
             value = child
+        else:
+            raise MeaningError("this can not stand in an element", child, code="value")
     if data is None and value is not None:
         raise MeaningError("a set has no values, only maps do", value, code="value")
     if data is not None and value is None:
@@ -73,13 +97,6 @@ def element(
     return [
         Element(key, target, timeout, expires, comment, tuple(stateful)) for key in values.keys(context, head, types)
     ]
-
-
-def _time_leaf(context: Context, leaf: Any) -> Any:
-    if leaf.type == "VARIABLE":
-        inner = values.sole(context, Tree("literal", [leaf]))
-        return inner.children[0] if isinstance(inner, Tree) else inner
-    return leaf
 
 
 def _data(context: Context, node: Node, data: tuple[Type, ...] | str | None) -> Key | VerdictTarget | str:
@@ -95,6 +112,8 @@ def _data(context: Context, node: Node, data: tuple[Type, ...] | str | None) -> 
         raise MeaningError("a value is needed here, not a verdict", node, "use `vmap` for verdicts", "value")
     if isinstance(data, str):
         leaf = values.sole(context, node)
+        if not isinstance(leaf, Tree) or leaf.data != "literal" or leaf.children[-1].type not in ("QUOTED", "WORD"):
+            raise MeaningError(f"the name of a {data} is needed here", node, code="value")
         return unquote(context.text(leaf.children[-1]))
     assert data is not None
     found = values.keys(context, node, data)
@@ -107,12 +126,7 @@ def verdict(context: Context, node: Node) -> VerdictTarget:
     first = context.text(node.children[0])
     if len(node.children) == 1:
         return VerdictTarget(first)
-    leaf = node.children[1]
-    name = context.text(leaf)
-    if leaf.type == "VARIABLE":
-        inner = values.sole(context, Tree("literal", [leaf]))
-        name = unquote(context.text(inner.children[-1] if isinstance(inner, Tree) else inner))
-    return VerdictTarget(first, name)
+    return VerdictTarget(first, unquote(context.text(context.single(node.children[1]))))
 
 
 def reference_or_literal(context: Context, node: Node) -> SetReference | Node:
@@ -124,7 +138,7 @@ def reference_or_literal(context: Context, node: Node) -> SetReference | Node:
         inner = values.sole(context, Tree("literal", [child]))
         if isinstance(inner, Tree) and inner.data == "literal" and inner.children[0].type == "SETREF":
             return SetReference(context.text(inner.children[0])[1:])
-        if not isinstance(inner, Tree) or inner.data not in ("set_literal", "value_list", "definition"):
+        if not isinstance(inner, Tree) or inner.data not in ("set_literal", "value_list"):
             raise MeaningError("a map is needed here", child, code="value")
         child = inner
     return child
@@ -167,16 +181,16 @@ def _guess(context: Context, node: Node) -> tuple[Type, ...]:
     """The types of a literal map's values from the look of the first (a NAT target: address, or address . port)."""
     for child in values.expand(context, node):
         value = next((c for c in child.children[1:] if isinstance(c, Tree) and c.data == "concat"), None)
-        if value is None:
-            continue
-        types = []
-        for part in value.children:
-            leaf = values.sole(context, part)
-            while isinstance(leaf, Tree):
-                leaf = values.sole(context, leaf.children[-1] if leaf.data == "literal" else leaf.children[0])
-            types.append(type_of(*_BY_TERMINAL.get(leaf.type, ("inet_service", 16))))
-        return tuple(types)
+        if value is not None:
+            return tuple(_guess_part(context, part) for part in value.children)
     return (type_of("integer", 32),)
+
+
+def _guess_part(context: Context, node: Any) -> Type:
+    found = leaves(node)
+    while found and found[0].type == "VARIABLE":
+        found = leaves(context.variable(found[0]).tree)
+    return type_of(*_BY_TERMINAL.get(found[0].type if found else "", ("inet_service", 16)))
 
 
 def merge(found: list[Element]) -> list[Element]:

@@ -11,12 +11,17 @@ from fireproof.model.expression import (
     Constant,
     Element,
     Expression,
+    Hash,
     Interval,
     Key,
     MapLookup,
+    Name,
+    Numgen,
+    OsFingerprint,
     Right,
     SetLiteral,
     SetReference,
+    SocketKey,
     VerdictTarget,
 )
 from fireproof.model.statement import (
@@ -42,9 +47,10 @@ from fireproof.model.statement import (
     VerdictMap,
 )
 from fireproof.netfilter.datatypes import DATATYPES
+from fireproof.netfilter.headers import TCP_OPTION_ALIASES, TCP_OPTIONS
 from fireproof.netfilter.keys import CT_KEYS, META_KEYS
 from fireproof.netfilter.reject import DEFAULT_REJECT
-from fireproof.syntax import selectors, sets, values
+from fireproof.syntax import dependencies, selectors, sets, values
 from fireproof.syntax.grammar import Node, Shape, Tree
 from fireproof.syntax.scope import Context, MeaningError, leaves, suggest, unquote
 from fireproof.syntax.values import Type, integer, milliseconds, type_of
@@ -54,17 +60,45 @@ _PORT = type_of("inet_service", 16)
 _ADDRESS = {"ip": type_of("ipv4_addr", 32), "ip6": type_of("ipv6_addr", 128)}
 
 
+_REUSED = frozenset((
+    "match", "verdict", "counter", "limit", "quota", "connlimit", "last", "log", "reject", "reject_icmp", "reject_reset",
+    "notrack",
+))  # fmt: skip
+"""Statements that depend on nothing but their text, the family and the variables: no set, no host, no object."""
+MAX_COMMENT = 128
+
+
 def rule(context: Context, tree: Node, shape: Shape | None = None) -> tuple[tuple[Statement, ...], str | None]:
     """The statements and the comment of a rule. Statements of a known shape with known literals are reused."""
+    found, comment = _statements(context, tree, shape)
+    if shape is None:
+        dependencies.check_order(tree.children)
+        dependencies.check(context.family, tree.children, found)
+    elif context.family not in shape.memo:
+        dependencies.check_order(tree.children)
+        dependencies.check(context.family, tree.children, found)
+        if not dependencies.by_value(tree):
+            shape.memo[context.family] = True
+    return found, comment
+
+
+def rule_comment(context: Context, node: Node) -> str:
+    text = unquote(context.text(node.children[0]))
+    if len(text.encode()) > MAX_COMMENT:
+        raise MeaningError(f"a comment has at most {MAX_COMMENT} bytes", node, "shorten it", "value")
+    return text
+
+
+def _statements(context: Context, tree: Node, shape: Shape | None) -> tuple[tuple[Statement, ...], str | None]:
     comment: str | None = None
     found: list[Statement] = []
     for child in tree.children:
         if child is None:
             continue
         if child.data == "comment":
-            comment = unquote(context.text(child.children[0]))
+            comment = rule_comment(context, child)
             continue
-        if shape is None:
+        if shape is None or child.data not in _REUSED:
             found.append(statement(context, child))
             continue
         slots = shape.memo.get(id(child))
@@ -75,10 +109,7 @@ def rule(context: Context, tree: Node, shape: Shape | None = None) -> tuple[tupl
         key = (id(child), context.family, context.scope.generation, *[literals[slot] for slot in slots])
         known = shape.memo.get(key)
         if known is None:
-            known = statement(context, child)
-            # What depends on the sets around it is made anew, as sets may be declared in between.
-            if not isinstance(known, Mangle | Nat | Tproxy | VerdictMap):
-                shape.memo[key] = known
+            known = shape.memo[key] = statement(context, child)
         found.append(known)
     return tuple(found), comment
 
@@ -100,6 +131,8 @@ def match(context: Context, node: Node) -> Match:
     if len(node.children) == 3:
         text = context.text(node.children[1])
         operator = _OPERATORS.get(text, text)
+    if operator == "!" and isinstance(left, Binary):
+        raise MeaningError("`!` tests the flags themselves, not the result of a bit operation", node, code="value")
     types = selectors.types_of(left)
     members = right_node.children
     kind = DATATYPES[types[0].datatype.name].kind if len(types) == 1 else ""
@@ -108,7 +141,7 @@ def match(context: Context, node: Node) -> Match:
         if reference is not None:
             return _set_match(left, operator, reference, node)
         inner = values.sole(context, right_node)
-        if (isinstance(inner, Tree) and inner.data in ("set_literal", "definition")) or _is_list_variable(inner):
+        if (isinstance(inner, Tree) and inner.data == "set_literal") or _is_list_variable(inner):
             if kind != "bitmask" or inner.data == "set_literal":
                 return _set_match(left, operator, sets.set_literal(context, inner, types), node)
             right_node, members = inner, inner.children
@@ -120,6 +153,8 @@ def match(context: Context, node: Node) -> Match:
             raise MeaningError(
                 "a list without braces only works for flags", right_node, "write a set: { …, … }", "value"
             )
+        if types[0].datatype.name == "ct_label":
+            raise MeaningError("labels can only be tested one by one", right_node, "write a match for each", "value")
         total = 0
         for member in members:
             total |= _sole_number(context, member, types)
@@ -133,6 +168,7 @@ def match(context: Context, node: Node) -> Match:
             return Match(left, operator or "in", (Interval(total, total),))
         return _set_match(left, operator, SetLiteral(tuple(Element(key) for key in keys)), node)
     key = keys[0]
+    _check_value(left, key, right_node)
     if operator in ("<", ">", "<=", ">=") and (
         not isinstance(key[0], Interval) or key[0].low != key[0].high or len(key) > 1
     ):
@@ -143,6 +179,16 @@ def match(context: Context, node: Node) -> Match:
         # Without an operator nft tests flags for "any of these bits", and everything else for equality.
         operator = "in" if kind == "bitmask" and not isinstance(left, Binary) and _is_single(key) else "=="
     return Match(left, operator, key)
+
+
+def _check_value(left: Expression, key: Key, node: Node) -> None:
+    """Values that fit the type but not what is compared."""
+    part = key[0]
+    if isinstance(left, SocketKey) and left.key in ("transparent", "wildcard") and isinstance(part, Interval):
+        if part.high > 1:
+            raise MeaningError(f"`socket {left.key}` is 0 or 1", node, code="value")
+    elif isinstance(left, OsFingerprint) and isinstance(part, Name) and len(part.text.encode()) > 15:
+        raise MeaningError(f"`osf {left.key}` has at most 15 bytes", node, code="value")
 
 
 def _is_single(key: Key) -> bool:
@@ -213,17 +259,38 @@ def _verdict(context: Context, node: Node) -> Verdict:
 
 # ---- changes -------------------------------------------------------------------------------------------------------
 def _mangle(context: Context, node: Node) -> Statement:
-    target = selectors.selector(context, node.children[0])
-    key = getattr(target, "key", None)
-    if type(target).__name__ == "Ct" and key in ("helper", "timeout", "expectation"):
-        return ObjectReference(f"ct {key}", _object_name(context, node.children[1]))
+    target_node, *value_nodes = node.children
+    kind = _conntrack_object(context, target_node)
+    if kind is not None:
+        if len(value_nodes) != 1:
+            raise MeaningError("the name of one object is needed here", node, code="value")
+        return ObjectReference(kind, _object_name(context, value_nodes[0]))
+    target = selectors.selector(context, target_node)
     if isinstance(target, Concat) or not _settable(target):
-        raise MeaningError("this can be matched but not set", node.children[0], code="value")
+        raise MeaningError("this can be matched but not set", target_node, code="value")
     needed = selectors.type_of_expression(target)
-    found = selectors.value(context, node.children[1], needed)
-    if needed.datatype.kind == "bitmask" and isinstance(found, Concat):
-        raise MeaningError("a single value is needed here", node.children[1], code="value")
-    return Mangle(target, found)
+    found = [selectors.value(context, each, needed) for each in value_nodes]
+    for made, each in zip(found, value_nodes, strict=True):
+        if isinstance(made, Concat) or (len(found) > 1 and needed.datatype.kind != "bitmask"):
+            raise MeaningError("a single value is needed here", each, code="value")
+    if len(found) == 1:
+        return Mangle(target, found[0])
+    total = 0
+    for made, each in zip(found, value_nodes, strict=True):
+        if not isinstance(made, Constant) or not isinstance(made.value, int) or needed.datatype.name == "ct_label":
+            raise MeaningError("flags that are set together are constants", each, code="value")
+        total |= made.value
+    return Mangle(target, Constant(total, needed.datatype.name, needed.bits))
+
+
+def _conntrack_object(context: Context, node: Node) -> str | None:
+    """`ct helper`, `ct timeout` or `ct expectation` when `node` is nothing else: they are set by name."""
+    term = node.children[0]
+    if len(node.children) == 1 and len(term.children) == 1 and term.children[0].data == "ct":
+        key = context.text(term.children[0].children[0])
+        if key in ("helper", "timeout", "expectation"):
+            return f"ct {key}"
+    return None
 
 
 def _settable(target: Expression) -> bool:
@@ -244,11 +311,11 @@ def _object_name(context: Context, node: Node) -> str | Expression:
     found = leaves(node)
     if len(found) != 1:
         raise MeaningError("the name of an object is needed here", node, code="value")
-    leaf = found[0]
-    if leaf.type == "VARIABLE":
-        inner = values.sole(context, Tree("literal", [leaf]))
-        leaf = inner.children[-1] if isinstance(inner, Tree) else inner
-    return unquote(context.text(leaf))
+    leaf = context.single(found[0])
+    name = unquote(context.text(leaf))
+    if not name or leaf.type in ("SETREF", "WILDCARD"):
+        raise MeaningError("the name of an object is needed here", node, code="value")
+    return name
 
 
 def _reference(kind: str) -> Any:
@@ -297,7 +364,7 @@ def _options(context: Context, nodes: list[Any]) -> tuple[int | None, tuple[Stat
         if child is None:
             continue
         if child.data == "element_timeout":
-            timeout = milliseconds(context.text(child.children[0]))
+            timeout = milliseconds(context.text(context.single(child.children[0])))
         elif child.data in readers():
             stateful.append(readers()[child.data](context, child))
         else:
@@ -322,7 +389,9 @@ def _meter(context: Context, node: Node) -> Meter:
 # ---- address translation -------------------------------------------------------------------------------------------
 def _nat(context: Context, node: Node) -> Nat:
     kind = context.text(node.children[0])
-    family, target, flags = None, None, ()
+    family: str | None = None
+    target: Any = None
+    flags: tuple[str, ...] = ()
     for child in node.children[1:]:
         if child is None:
             continue
@@ -375,9 +444,7 @@ def _nat_target(
 def _guess_family(context: Context, node: Node) -> str | None:
     for leaf in leaves(node):
         if leaf.type == "VARIABLE":
-            inner = values.sole(context, Tree("literal", [leaf]))
-            found = leaves(inner)
-            kinds = {item.type for item in found if hasattr(item, "type")}
+            kinds = {item.type for item in leaves(values.sole(context, Tree("literal", [leaf])))}
         else:
             kinds = {leaf.type}
         if "IPV6" in kinds:
@@ -438,13 +505,18 @@ def _log(context: Context, node: Node) -> Log:
         elif name in ("group", "snaplen", "threshold"):
             found[name] = integer(context.text(option.children[0]))
         else:
-            leaf = option.children[0]
-            if leaf.type == "VARIABLE":
-                inner = values.sole(context, Tree("literal", [leaf]))
-                leaf = inner.children[-1] if isinstance(inner, Tree) else inner
-            found[name] = unquote(context.text(leaf))
+            found[name] = unquote(context.text(context.single(option.children[0])))
     if found.get("level") not in (None, *LOG_LEVELS):
         raise MeaningError(f"`{found['level']}` is not a log level", node, suggest(found["level"], LOG_LEVELS), "value")
+    if found.get("level") == "audit" and (len(found) > 1 or flags):
+        raise MeaningError("`level audit` goes with no other option", node, code="value")
+    if "group" in found and ("level" in found or flags):
+        raise MeaningError(
+            "a message goes to a group or to the system log, which alone has a level and flags", node, code="value"
+        )
+    for name, largest in (("group", 0xFFFF), ("threshold", 0xFFFF), ("snaplen", 0xFFFFFFFF)):
+        if found.get(name, 0) > largest:
+            raise MeaningError(f"the {name} is at most {largest}", node, code="value")
     # Linux: NF_LOG_PREFIXLEN is 128 with the closing zero byte.
     if len(found.get("prefix", "").encode()) > 127:
         raise MeaningError("a log prefix has at most 127 bytes", node, "shorten it", "value")
@@ -469,11 +541,7 @@ def _reject_icmp(context: Context, node: Node) -> Reject:
     datatypes = {"icmp": "icmp_code", "icmpv6": "icmpv6_code", "icmpx": "icmpx_code"}
     if kind not in datatypes:
         raise MeaningError(f"`reject with {kind}` is not known", node.children[0], "icmp, icmpv6, icmpx or `tcp reset`")
-    leaf = node.children[-1]
-    if leaf.type == "VARIABLE":
-        inner = values.sole(context, Tree("literal", [leaf]))
-        leaf = inner.children[-1] if isinstance(inner, Tree) else inner
-    part = values.literal(context, leaf, type_of(datatypes[kind], 8))
+    part = values.literal(context, context.single(node.children[-1]), type_of(datatypes[kind], 8))
     assert isinstance(part, Interval)
     return Reject(kind, part.low)
 
@@ -502,8 +570,12 @@ def _queue(context: Context, node: Node) -> Queue:
                 if not isinstance(high, Constant) or not isinstance(high.value, int) or high.value < low.value:
                     raise MeaningError("a range of queues goes from a lower to a higher number", child, code="value")
                 number = (Interval(low.value, high.value),)
-            else:
+            elif isinstance(low, Numgen | Hash | MapLookup) and high_node is None:
+                if not isinstance(low, MapLookup) and low.offset + low.modulus >= 1 << 16:
+                    raise MeaningError("a queue has a number up to 65535", child, code="value")
                 number = low
+            else:
+                raise MeaningError("a queue is a number, or chosen by numgen, a hash or a map", child, code="value")
     return Queue(number, tuple(flags))
 
 
@@ -550,7 +622,12 @@ def _flow(context: Context, node: Node) -> FlowOffload:
 
 
 def _reset_option(context: Context, node: Node) -> ResetOption:
-    return ResetOption(context.text(node.children[1]))
+    protocol, leaf = node.children
+    name = context.text(leaf)
+    known = TCP_OPTION_ALIASES.get(name, name) in TCP_OPTIONS or (name.isdigit() and int(name) < 256)
+    if context.text(protocol) != "tcp" or not known:
+        raise MeaningError(f"there is no option `{name}` to reset", leaf, suggest(name, TCP_OPTIONS))
+    return ResetOption(name)
 
 
 def _xt(context: Context, node: Node) -> ForeignMatch:

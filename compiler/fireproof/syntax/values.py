@@ -95,9 +95,7 @@ def literal(context: Context, leaf: Leaf, type: Type) -> Part:
                 return Interval(value, value)
             raise _mismatch(text, "a time", type, leaf)
         if terminal == "CLASSID" and type.datatype.name != "classid":
-            raise MeaningError(
-                f"`{text}` is one word to nft", leaf, "write a space around the colon", "value"
-            )
+            raise MeaningError(f"`{text}` is one word to nft", leaf, "write a space around the colon", "value")
         if terminal == "QUOTED":
             return _word(context, unquote(text), type, leaf, quoted=True)
         if terminal == "WILDCARD":
@@ -313,7 +311,7 @@ def sole(context: Context, node: Any) -> Any:
     inner = _sole_primary(node)
     if isinstance(inner, Tree) and inner.data == "literal" and inner.children[0].type == "VARIABLE":
         variable = context.variable(inner.children[0])
-        return sole(context, variable.tree.children[0] if variable.tree.data == "definition" else variable.tree)
+        return sole(context, variable.tree)
     return inner
 
 

@@ -18,8 +18,10 @@ from fireproof.semantics.register import Register
 
 Value = int | tuple[BDDFunction, ...]
 
+_NEXT_HEADER = reg.header_slices("ip6", 48, 8)[0].register
 _ORDER = (
-    reg.FAMILY, reg.L4PROTO, reg.DPORT, reg.SPORT, reg.TCP_FLAGS, reg.TRANSPORT, reg.CT_STATE, reg.CT_STATUS,
+    # The next header of IPv6 is mostly the protocol: side by side, their equality takes few nodes.
+    reg.FAMILY, reg.L4PROTO, _NEXT_HEADER, reg.DPORT, reg.SPORT, reg.TCP_FLAGS, reg.TRANSPORT, reg.CT_STATE, reg.CT_STATUS,
     reg.IP_DADDR, reg.IP6_DADDR, reg.IP_SADDR, reg.IP6_SADDR, reg.IIF, reg.OIF,
 )  # fmt: skip
 NODES = 1 << 23
@@ -158,7 +160,9 @@ class Diagrams:
             found = self._members[key] = (value, condition)
         return found[1]
 
-    def _build(self, bits: tuple[BDDFunction, ...], at: int, low: int, high: int, pairs: tuple[Pair, ...]) -> BDDFunction:
+    def _build(
+        self, bits: tuple[BDDFunction, ...], at: int, low: int, high: int, pairs: tuple[Pair, ...]
+    ) -> BDDFunction:
         if not pairs:
             return self.false
         if pairs[0][0] <= low and high <= pairs[0][1]:
@@ -197,6 +201,17 @@ class Diagrams:
             if ((condition.exists(cube) ^ condition.forall(cube)) & within).satisfiable():
                 found.append(Choice(register.name, register.choice))
         return found
+
+    def holds(self, condition: BDDFunction, registers: dict[Register, int], choices: dict[str, bool]) -> bool:
+        """Whether one packet is in a set: what is not given is zero, choices not given fall out as no."""
+        values = [False] * self.manager.num_vars()
+        for register, start in self.first.items():
+            value = registers.get(register, 0)
+            for at in range(register.bits):
+                values[start + at] = bool(value >> register.bits - 1 - at & 1)
+        for name, (index, _) in self.choices.items():
+            values[index] = choices.get(name, False)
+        return bool(condition.eval(list(enumerate(values))))
 
     def assignment(self, condition: BDDFunction) -> tuple[dict[Register, int], dict[str, bool]]:
         """One member: what its registers hold (zero where nothing matters) and how the choices fall."""

@@ -100,21 +100,26 @@ class RoleTracker(Generic[P, V]):
         statement = target.statement
         before = ends_of(flight)
         source = side == "source"
-        has_ports = algebra.both(where, algebra.member(flight.read(reg.L4PROTO), 8, _PORTS))
+        ported = algebra.member(flight.read(reg.L4PROTO), 8, _PORTS)
+        fixed = target.fixed and (flight.world.host is not None or statement.kind in ("snat", "dnat"))
         site = f"{statement.kind} at {hook}"
         for family, register in ((0, reg.IP_SADDR if source else reg.IP_DADDR), (1, reg.IP6_SADDR if source else reg.IP6_DADDR)):
             if target.family not in (None, family):
                 continue
             address = target.address
             if statement.kind in ("masquerade", "redirect"):
-                address = self._own_address(flight, hook, family, statement.kind)
+                address, there = self._own_address(flight, hook, family, statement.kind)
+                lost = algebra.both(flight.is_family(family), algebra.negate(there))
+                where = algebra.both(where, algebra.negate(lost))
             if address is not None:
                 flight.write(algebra.both(where, flight.is_family(family)), register, address)
-        after = ends_of(flight)
-        changed = algebra.both(where, algebra.negate(_same(flight, before, after, source)))
+        has_ports = algebra.both(where, ported)
+        changed = algebra.false
+        if fixed:
+            changed = algebra.both(where, algebra.negate(_same(flight, before, ends_of(flight), source)))
         port_register = reg.SPORT if source else reg.DPORT
         if target.port is not None:
-            other = algebra.negate(algebra.equal(flight.read(port_register), target.port, 16)) if target.fixed else algebra.false
+            other = algebra.negate(algebra.equal(flight.read(port_register), target.port, 16)) if fixed else algebra.false
             flight.write(has_ports, port_register, target.port)
             changed = algebra.either(changed, algebra.both(has_ports, other))
         elif source:
@@ -127,7 +132,7 @@ class RoleTracker(Generic[P, V]):
             clash = algebra.both(has_ports, clash)
             flight.write(clash, port_register, picked)
             changed = algebra.either(changed, clash)
-        if not target.fixed:
+        if not fixed:
             # What comes from a range or a map may happen to be what was there.
             moved = flight.choose(f"{site} changes something", "whether the address picked differs from the old one")
             changed = algebra.both(where, moved)
@@ -181,25 +186,32 @@ class RoleTracker(Generic[P, V]):
             flight.set(registers["proto-src"], ends.sport)
             flight.set(registers["proto-dst"], ends.dport)
 
-    def _own_address(self, flight: Flight[P, V], hook: str, family: int, kind: str) -> V:
-        """The address that masquerade or redirect takes: of the way out, or of the way in."""
+    def _own_address(self, flight: Flight[P, V], hook: str, family: int, kind: str) -> tuple[V, P]:
+        """The address that masquerade or redirect takes, of the way out or of the way in, and where there is one.
+
+        An interface without an address of that IP version gives none: the kernel drops the packet.
+        """
         algebra = flight.world.algebra
         bits, version = (32, 4) if family == 0 else (128, 6)
         host = flight.world.host
+        loopback = algebra.constant(0x7F000001 if family == 0 else 1, bits)
         if kind == "redirect" and hook == "output":
-            return algebra.constant(0x7F000001 if family == 0 else 1, bits)
+            return loopback, algebra.true
         where = "the way out" if kind == "masquerade" else "the way in"
-        value = flight.arriving(reg.choice_register(f"address of {where} for IPv{version}", bits, f"the address of {where}"))
         if host is None:
-            return value
+            name = f"address of {where} for IPv{version}"
+            return flight.arriving(reg.choice_register(name, bits, f"the address of {where}")), algebra.true
         register = reg.OIF if kind == "masquerade" else reg.IIF
+        there = algebra.member(flight.read(register), register.bits, flight.world.interfaces.matching(Name("lo")))
+        value = loopback
         for interface in host.interfaces.values():
             own = [a.value for a in interface.addresses if a.version == version]
             if own:
-                part = Name(interface.name.removesuffix("*"), interface.name.endswith("*"))
-                hit = algebra.member(flight.read(register), register.bits, flight.world.interfaces.matching(part))
+                numbers = flight.world.interfaces.matching_device(interface.name)
+                hit = algebra.member(flight.read(register), register.bits, numbers)
                 value = algebra.select(hit, algebra.constant(own[0], bits), value, bits)
-        return value
+                there = algebra.either(there, hit)
+        return value, there
 
 
 def never_tracked(flight: Flight[P, V]) -> P:
