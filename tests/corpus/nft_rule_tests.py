@@ -1,7 +1,7 @@
-"""Reads the `.t` rule tests of nftables: tables and chains to try in, then lines `rule;ok`, `rule;ok;listing`, `rule;fail`.
+"""Reads the `.t` rule tests of nftables: tables and chains to try in, then `rule;ok`, `rule;ok;listing`, `rule;fail`.
 
-`:chain;spec` declares a chain, `*family;table;chains` a table, `!`, `?` and `%` add a set, elements and an object. A line
-that starts with `-` or `#` is switched off. The expectations are those of nft 1.0.6, the release the files came with.
+`:chain;spec` declares a chain, `*family;table;chains` a table, `!`, `?` and `%` add a set, elements and an object. A
+line that starts with `-` or `#` is switched off. The expectations are those of nft 1.0.6, where the files come from.
 """
 
 from __future__ import annotations

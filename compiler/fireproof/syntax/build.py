@@ -169,9 +169,9 @@ class Builder:
         first = tokens[0]
         if isinstance(first, Placed):
             source, offset = first.origin
-            last = [t for t in tokens if isinstance(t, Placed) and t.origin == first.origin][-1]
+            placed = [t for t in tokens if isinstance(t, Placed) and t.origin == first.origin]
             elsewhere = source is not file or not base <= offset + (first.start_pos or 0) < end
-            return Span(source, offset + (first.start_pos or 0), offset + (last.end_pos or 0)), elsewhere
+            return Span(source, offset + (first.start_pos or 0), offset + (placed[-1].end_pos or 0)), elsewhere
         last = [t for t in tokens if not isinstance(t, Placed)][-1]
         return Span(file, base + (first.start_pos or 0), base + (last.end_pos or 0)), False
 

@@ -114,9 +114,8 @@ def _hook(builder: Builder, context: Context, chain: Chain, file: SourceFile, li
     family = chain.table.family
     span = Span(file, line.start, line.end)
     place = (line.start, line.end)
-    if hook not in hooks.HOOKS[family]:
-        # nft's own word for hooks of another family is the same refusal.
-        known = hooks.HOOKS[family]
+    known = hooks.HOOKS[family]
+    if hook not in known:
         raise Problem("bad-hook", f"family {family} has no hook `{hook[:40]}`", *place,
                       help=suggest(hook, known) or "its hooks are " + ", ".join(known))  # fmt: skip
     if (family, kind) not in hooks.CHAIN_TYPES:

@@ -13,6 +13,7 @@ from fireproof.netfilter import hooks
 from fireproof.source.text import SourceFile, Span
 from fireproof.syntax import chains, elements, objects
 from fireproof.syntax.blocks import Line
+from fireproof.syntax.expectation import whole_text
 from fireproof.syntax.head import Head, Problem
 from fireproof.syntax.scope import suggest
 
@@ -52,7 +53,8 @@ def command(builder: Builder, file: SourceFile, line: Line) -> None:
         known = [*OBJECTS, *COMMANDS, "define", "include", "host", "assert"]
         raise Problem(
             "syntax", f"unexpected `{word[:40]}`", *place,
-            label="expected a table, a command such as `add`, define, include, host or assert", help=suggest(word, known),
+            label="expected a table, a command such as `add`, define, include, host or assert",
+            help=whole_text(text[:400]) or suggest(word, known),
         )  # fmt: skip
     if verb not in allowed:
         raise Problem(
@@ -138,15 +140,15 @@ def existing_table(builder: Builder, head: Head, line: Line) -> Table:
     if line.body is not None and len(head.rest.split()) == 1:
         raise Problem(
             "syntax", f"`{head.text[:60]}` stands outside of a table", line.start, line.end,
-            help="put it into a `table … { … }` block; if this file is included inside one, check the file that includes it",
+            help="put it into a `table … { … }` block; a file to be included in one is checked with the file around it",
         )  # fmt: skip
     family = head.family()
     name = head.name("table", builder.scope)
     table = builder.ruleset.tables.get((family, name))
     if table is None:
-        known = [f"{f} {n}" for f, n in builder.ruleset.tables]
+        known = suggest(f"{family} {name}", [" ".join(key) for key in builder.ruleset.tables])
         raise Problem("reference", f"there is no table `{family} {name}`", *head.place(name),
-                      help=suggest(f"{family} {name}", known) or f"write `add table {family} {name}` first")  # fmt: skip
+                      help=known or f"write `add table {family} {name}` first")  # fmt: skip
     return table
 
 

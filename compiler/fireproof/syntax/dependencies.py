@@ -7,6 +7,7 @@ one rule at a time; what it lets pass (`tcp dport 1 meta l4proto udp`) passes he
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from lark import Token
@@ -16,7 +17,6 @@ from fireproof.model.expression import (
     Expression,
     HeaderOption,
     Interval,
-    MapLookup,
     Meta,
     Payload,
     Routing,
@@ -52,7 +52,7 @@ _SOME = -1
 
 def check_order(nodes: list[Any]) -> None:
     """Refuses statements behind one that ends the rule. Raises MeaningError."""
-    for node, following in zip(nodes, nodes[1:], strict=False):
+    for node, following in pairwise(nodes):
         if node.data not in _TERMINAL or following is None or following.data == "comment":
             continue
         if node.data == "verdict" and str(node.children[0]) == "continue":
@@ -120,7 +120,7 @@ def check(family: str, nodes: list[Any], statements: tuple[Statement, ...]) -> N
 
 
 def _expression(known: _Known, part: Expression, node: Node) -> None:
-    if isinstance(part, Payload) and part.protocol in HEADERS:
+    if isinstance(part, Payload) and part.protocol is not None:
         header = HEADERS[part.protocol]
         for key, value in header.requires:
             if key == "l4proto":
@@ -204,7 +204,8 @@ def _nat(known: _Known, statement: Nat, node: Node) -> None:
 
 def _reject(known: _Known, statement: Reject, node: Node) -> None:
     if statement.kind == "tcp-reset":
-        known.need_transport(_TCP, node) if known.transport not in (None, _SOME) else None
+        if known.transport not in (None, _SOME):
+            known.need_transport(_TCP, node)
     elif statement.kind == "icmpx":
         if known.family in ("ip", "ip6") and node.data != "reject":
             raise MeaningError("icmpx is for tables of both families", node, "write `icmp` or `icmpv6`", "value")

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fireproof.model.ruleset import Definition
@@ -93,7 +94,7 @@ def _include(builder: Builder, file: SourceFile, head: Head, inside: Inside) -> 
             if real in builder.including:
                 chain = [*builder.including[builder.including.index(real) :], real]
                 raise Problem("include-cycle", f"{path} includes itself", span.start, span.end,
-                              help=" → ".join(os.path.basename(name) for name in chain))  # fmt: skip
+                              help=" → ".join(Path(name).name for name in chain))  # fmt: skip
             builder.included += 1
             if len(builder.including) > reading.MAX_INCLUDE_DEPTH or builder.included > MAX_INCLUDED:
                 raise Problem("include-cycle", "too many files include one another", span.start, span.end)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, insort
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from fireproof.model.expression import Element, Interval, Key
@@ -202,9 +203,7 @@ def _check_overlap(builder: Builder, named: NamedSet, found: list[Element], span
     if len(added) > _FEW:
         ranges += added
         ranges.sort()
-        clash = next(
-            (later for one, later in zip(ranges, ranges[1:], strict=False) if one[1] >= later[0] and one != later), None
-        )
+        clash = next((later for one, later in pairwise(ranges) if one[1] >= later[0] and one != later), None)
     else:
         clash = None
         for new in added:
@@ -223,12 +222,10 @@ def _check_overlap(builder: Builder, named: NamedSet, found: list[Element], span
 
 def _place_of(clash: tuple[int, int], named: NamedSet, span: Span) -> Span:
     """The element in the text, when it can be found there as it would be written."""
-    low, high = clash
     if named.key[0] in ("ipv4_addr", "inet_service", "mark"):
-        shown = (
-            ".".join(str(low >> shift & 255) for shift in (24, 16, 8, 0)) if named.key[0] == "ipv4_addr" else str(low)
-        )
-        places = [m for m in re.finditer(rf"(?<![\w.-]){re.escape(shown)}(?:[-/][\w.]+)?", span.text)]
+        octets = ".".join(str(clash[0] >> shift & 255) for shift in (24, 16, 8, 0))
+        shown = octets if named.key[0] == "ipv4_addr" else str(clash[0])
+        places = list(re.finditer(rf"(?<![\w.-]){re.escape(shown)}(?:[-/][\w.]+)?", span.text))
         if len(places) == 1:
             return Span(span.file, span.start + places[0].start(), span.start + places[0].end())
     return span

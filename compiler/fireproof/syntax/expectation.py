@@ -59,7 +59,7 @@ def label(terminals: Iterable[Any], names: set[str], entry: str) -> str:
     left = set(names) - {"BINARY", "ICMPX"}
     found: list[str] = []
     literals = {t.name: t.pattern.value for t in terminals if t.pattern.type == "str"}
-    if _STATEMENT <= left:
+    if left >= _STATEMENT:
         found.append("a match, a statement or a verdict" if entry == "rule" else "a match")
         left -= _STATEMENT | _FIELD | _VALUE | {"SET_OPERATION", "BOOLEAN"}
         left -= {name for name in left if literals.get(name, "").isalpha() and literals[name] != "comment"}
@@ -100,11 +100,12 @@ def label(terminals: Iterable[Any], names: set[str], entry: str) -> str:
 
 # ---- advice --------------------------------------------------------------------------------------------------------
 _LINE_WORDS = frozenset((
-    "type", "typeof", "flags", "elements", "policy", "timeout", "gc-interval", "size", "auto-merge", "comment", "device",
-    "devices", "hook", "counter", "l3proto", "protocol", "dport", "zone", "address", "route",
+    "type", "typeof", "flags", "elements", "policy", "timeout", "gc-interval", "size", "auto-merge", "comment",
+    "device", "devices", "hook", "counter", "l3proto", "protocol", "dport", "zone", "address", "route",
 ))  # fmt: skip
 _IPTABLES = re.compile(
-    r"\s*(?:(?:ip|ip6|arp|eb)tables(?:-\w+)?\b|-[AIDPNF] [A-Z]|:[A-Z]+ (?:ACCEPT|DROP|-)|\*(?:filter|nat|mangle|raw)\b|COMMIT\b)"
+    r"\s*(?:(?:ip|ip6|arp|eb)tables(?:-\w+)?\b|-[AIDPNF] [A-Z]|:[A-Z]+ (?:ACCEPT|DROP|-)"
+    r"|\*(?:filter|nat|mangle|raw)\b|COMMIT\b)"
 )
 _TEMPLATE = re.compile(r"\{\{|\{%|<%|\$\{\w+\}|@@\w+@@")
 _TYPOGRAPHIC = "“”„‟«»‘’‚"

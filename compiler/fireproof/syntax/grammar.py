@@ -111,14 +111,17 @@ def _decode(value: Any) -> Any:
 
 
 def _cache_file() -> Path | None:
-    root = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(root, "fireproof", "nft-tables.json") if os.path.isabs(root) else None
+    try:
+        root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:
+        return None
+    return root / "fireproof" / "nft-tables.json" if root.is_absolute() else None
 
 
 def _read_cache(path: Path) -> str | None:
     """The cached tables, if nobody but this user or root can have written them."""
     try:
-        with open(path, encoding="utf-8") as file:
+        with path.open(encoding="utf-8") as file:
             status = os.fstat(file.fileno())
             if status.st_uid not in (os.geteuid(), 0) or stat.S_IMODE(status.st_mode) & 0o022:
                 return None
@@ -135,14 +138,14 @@ def _write_cache(path: Path, text: str) -> None:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
-        os.replace(temporary, path)
+        temporary.replace(path)
     except OSError:
         pass
 
 
 def _restore(stored: dict[str, Any]) -> Lark:
     # The way in that lark's own generated stand-alone parsers take.
-    parser: Lark = Lark._load_from_dict(_decode(stored["data"]), _decode(stored["memo"]))
+    parser: Lark = Lark._load_from_dict(_decode(stored["data"]), _decode(stored["memo"]))  # type: ignore[no-untyped-call]
     return parser
 
 

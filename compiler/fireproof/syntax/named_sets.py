@@ -75,7 +75,7 @@ def _line(
 
 def _setting(context: Context, named: NamedSet, tree: Any, text: str) -> None:
     kind = tree.data
-    first = tree.children[0] if tree.children else None
+    first: Any = tree.children[0] if tree.children else None
     if kind == "set_type":
         named.key, named.key_bits = _types(first)
         data = tree.children[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -50,8 +51,12 @@ def read_block(
 ) -> None:
     """The set, map, flowtable or object whose name comes next, in a block or on one line."""
     name = head.name(kind, builder.scope)
-    known = {"set": table.sets, "map": table.sets, "flowtable": table.flowtables}.get(kind)
-    if create and (name in known if known is not None else (kind, name) in table.objects):
+    known: Container[str] = [each for each_kind, each in table.objects if each_kind == kind]
+    if kind in ("set", "map"):
+        known = table.sets
+    elif kind == "flowtable":
+        known = table.flowtables
+    if create and name in known:
         raise Problem("duplicate", f"there is a {kind} `{name}` already", *head.place(name), help="use `add`")
     if kind in ("set", "map"):
         head.end()

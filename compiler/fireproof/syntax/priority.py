@@ -14,7 +14,7 @@ _WRITTEN = re.compile(r"\s*([+-]?)\s*([A-Za-z]+|\d+)\s*(?:([+-])\s*(\d+)\s*)?\Z"
 
 def priority_of(context: Context, children: list[Any], family: str, hook: str) -> int:
     """The children are an optional sign, a word, number or variable, and an optional sign with an offset."""
-    sign, leaf, offset_sign, offset = children
+    sign, leaf, _, offset = children
     if leaf.type == "VARIABLE":
         if sign is not None or offset is not None:
             raise MeaningError(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from lark import Token
+
 from fireproof.model.assertion import Assertion, Claim, Clause, Place, Question
 from fireproof.model.expression import Interval, Name
 from fireproof.netfilter.datatypes import DATATYPES
@@ -55,9 +57,9 @@ def read_question(ruleset: Ruleset, text: str) -> Question:
         span = Span(file, base + problem.start, base + problem.end)
         raise input_error("syntax", problem.message, span, label=problem.label, help=problem.help) from None
     except MeaningError as problem:
-        found = [leaf for leaf in leaves(problem.node) if hasattr(leaf, "start_pos")]
-        start = found[0].start_pos if found else 0
-        end = found[-1].end_pos if found else len(body)
+        found = [leaf for leaf in leaves(problem.node) if isinstance(leaf, Token)]
+        start = (found[0].start_pos if found else None) or 0
+        end = (found[-1].end_pos if found else None) or len(body)
         raise input_error(
             problem.code, problem.message, Span(file, base + start, base + end), help=problem.help
         ) from None

@@ -8,9 +8,12 @@ from collections.abc import Iterator
 from fireproof.model.expression import (
     Binary,
     Concat,
+    Ct,
     Expression,
     Hash,
     MapLookup,
+    Meta,
+    Payload,
     SetLiteral,
     SetReference,
     VerdictTarget,
@@ -98,6 +101,10 @@ def targets(statement: Statement, table: Table) -> Iterator[VerdictTarget]:
                 yield element.data
 
 
+_PLAIN = (Payload, Meta, Ct)
+"""What most rules match on: there is no set within."""
+
+
 def check_references(ruleset: Ruleset, diagnostics: Diagnostics) -> None:
     for table in ruleset.tables.values():
         for chain in table.chains.values():
@@ -105,9 +112,12 @@ def check_references(ruleset: Ruleset, diagnostics: Diagnostics) -> None:
             for rule in chain.rules:
                 for statement in rule.statements:
                     # Statements are shared between rules of the same shape: each is looked at once.
-                    if type(statement) is Match and not isinstance(statement.right, SetReference):
-                        if type(statement.left) is not MapLookup:
-                            continue
+                    if (
+                        type(statement) is Match
+                        and type(statement.left) in _PLAIN
+                        and not isinstance(statement.right, SetReference)
+                    ):
+                        continue
                     if id(statement) in checked and not isinstance(statement, Verdict | VerdictMap):
                         continue
                     checked.add(id(statement))

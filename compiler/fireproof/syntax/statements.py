@@ -9,20 +9,23 @@ from fireproof.model.expression import (
     Binary,
     Concat,
     Constant,
+    Ct,
     Element,
     Expression,
     Hash,
+    HeaderOption,
     Interval,
     Key,
     MapLookup,
+    Meta,
     Name,
     Numgen,
     OsFingerprint,
+    Payload,
     Right,
     SetLiteral,
     SetReference,
     SocketKey,
-    VerdictTarget,
 )
 from fireproof.model.statement import (
     Duplicate,
@@ -61,8 +64,8 @@ _ADDRESS = {"ip": type_of("ipv4_addr", 32), "ip6": type_of("ipv6_addr", 128)}
 
 
 _REUSED = frozenset((
-    "match", "verdict", "counter", "limit", "quota", "connlimit", "last", "log", "reject", "reject_icmp", "reject_reset",
-    "notrack",
+    "match", "verdict", "counter", "limit", "quota", "connlimit", "last", "log", "reject", "reject_icmp",
+    "reject_reset", "notrack",
 ))  # fmt: skip
 """Statements that depend on nothing but their text, the family and the variables: no set, no host, no object."""
 MAX_COMMENT = 128
@@ -117,7 +120,8 @@ def _statements(context: Context, tree: Node, shape: Shape | None) -> tuple[tupl
 def statement(context: Context, node: Node) -> Statement:
     reader = _STATEMENTS.get(node.data)
     if reader is not None:
-        return reader(context, node)
+        made: Statement = reader(context, node)
+        return made
     if node.data == "extension":
         node = node.children[0]
     return readers()[node.data](context, node)
@@ -294,17 +298,16 @@ def _conntrack_object(context: Context, node: Node) -> str | None:
 
 
 def _settable(target: Expression) -> bool:
-    name = type(target).__name__
-    if name == "Meta":
-        return META_KEYS[target.key].settable  # type: ignore[union-attr]
-    if name == "Ct":
-        return target.key in CT_KEYS and CT_KEYS[target.key].settable  # type: ignore[union-attr]
-    return name in ("Payload", "HeaderOption")
+    if isinstance(target, Meta):
+        return META_KEYS[target.key].settable
+    if isinstance(target, Ct):
+        return target.key in CT_KEYS and CT_KEYS[target.key].settable
+    return isinstance(target, Payload | HeaderOption)
 
 
 def _object_name(context: Context, node: Node) -> str | Expression:
     """The name of an object, or the map that chooses it."""
-    if isinstance(node, Tree) and node.data == "value" and node.children[1] is not None:
+    if node.data == "value" and node.children[1] is not None:
         return sets.map_lookup(
             context, selectors.concatenation(context, node.children[0], None), node.children[1], (type_of("string", 0),)
         )
@@ -454,7 +457,7 @@ def _guess_family(context: Context, node: Node) -> str | None:
     return None
 
 
-def _nat_value(context: Context, node: Node, type: Type) -> Key | Expression:
+def _nat_value(context: Context, node: Any, type: Type) -> Key | Expression:
     """One value, a range, a prefix, or something computed."""
     low_node = node.children[0]
     dash = node.children[1] if node.data == "nat_range" else None

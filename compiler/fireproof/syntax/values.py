@@ -147,7 +147,7 @@ def _number(text: str, type: Type, leaf: Leaf) -> Part:
 
 
 _LONGEST = {"string": 15}
-"""Helpers and operating systems have names of up to 15 bytes (Linux: NF_CT_HELPER_NAME_LEN 16, NFT_OSF_MAXGENRELEN 16)."""
+"""Helpers have names of up to 15 bytes (Linux: NF_CT_HELPER_NAME_LEN is 16 with the closing zero byte)."""
 
 
 def _word(context: Context, text: str, type: Type, leaf: Leaf, quoted: bool) -> Part:
