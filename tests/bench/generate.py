@@ -8,8 +8,10 @@ the styles bring others of their own, as real policies do.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import count
 from random import Random
 
 Prefix = tuple[int, int]
@@ -184,23 +186,35 @@ def generate(style: str, rules: int, seed: int = 1) -> Generated:
     names = [f"site_{site}" for site in range(64)] if style == "chains" else []
     lines = ["table ip bench {"]
     planted: list[int] = []
+    numbers = count(1)
     share, extra = divmod(rules - len(names), len(names) or 1)
     for position, name in enumerate(names):
-        _chain(lines, planted, random, draw, [f"chain {name} {{"], share + (position < extra))
+        inside = partial(_within_site, draw, position)
+        _chain(lines, planted, random, numbers, inside, [f"chain {name} {{"], share + (position < extra))
     head = ["chain forward {", "    type filter hook forward priority filter; policy drop;"]
     head += [f"    ip daddr 10.{site * 4}.0.0/14 jump {name}" for site, name in enumerate(names)]
-    _chain(lines, planted, random, draw, head, 0 if names else rules)
+    _chain(lines, planted, random, numbers, draw, head, 0 if names else rules)
     lines.append("}")
     return Generated("\n".join(lines) + "\n", rules, tuple(planted))
 
 
+def _within_site(draw: Callable[[], FiveTuple], site: int) -> FiveTuple:
+    """A rule for destinations in 10.(4 * site).0.0/14, which is what the site's chain gets to see."""
+    rule = draw()
+    if rule.destinations == ANY:
+        return rule
+    moved = tuple((10 << 24 | site << 18 | value & 0x3FFFF, length) for value, length in rule.destinations)
+    return replace(rule, destinations=moved)
+
+
 def _chain(
-    lines: list[str], planted: list[int], random: Random, draw: Callable[[], FiveTuple], head: list[str], rules: int
-) -> None:
+    lines: list[str], planted: list[int], random: Random, numbers: Iterator[int], draw: Callable[[], FiveTuple],
+    head: list[str], rules: int,
+) -> None:  # fmt: skip
     lines += [f"    {line}" for line in head]
     above: list[FiveTuple] = []
-    for number in range(rules):
-        if number % PLANTED_IN == PLANTED_IN - 1:
+    for _ in range(rules):
+        if next(numbers) % PLANTED_IN == 0 and above:
             rule = _narrowed(random, random.choice(above))
             planted.append(len(lines) + 1)
         else:

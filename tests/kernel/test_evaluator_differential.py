@@ -161,7 +161,9 @@ def run(oracle: Oracle, ruleset: Ruleset, seed: int, packets: int) -> tuple[int,
     except NftRefused as error:
         return 0, "" if "syntax" not in str(error) else f"nft refuses: {error}\n{ruleset.text}"
     history = History(seed, not re.search("hook (output|postrouting)|limit|quota|numgen|@seen", ruleset.text))
-    evaluator = Evaluator(load_text(HOST + ruleset.text).require(), clock=time.time(), seed=seed)
+    # The oracle has fwmark_reflect on.
+    parsed = load_text(HOST + ruleset.text).require()
+    evaluator = Evaluator(parsed, clock=time.time(), seed=seed, choices={"answers keep the mark": True})
     kernel_ends, own_ends = Ends(history), Ends(history)
     story: list[str] = []
     started = time.monotonic()

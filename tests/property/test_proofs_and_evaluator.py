@@ -59,6 +59,7 @@ def sample(random: Random, names: list[str]) -> dict[Register, int]:
     if protocol in (1, 58):
         values[reg.SPORT] = (8 if protocol == 1 else 128) << 8
         values[reg.DPORT] = 0
+    values[reg.LENGTH] = (40 if six else 20) + (20 if protocol == 6 else 8)
     values[reg.IP6_SADDR if six else reg.IP_SADDR] = int(source)
     values[reg.IP6_DADDR if six else reg.IP_DADDR] = int(target)
     return values

@@ -106,6 +106,16 @@ def test_reset_must_be_exact_to_close() -> None:
     assert [flow.tcp_state for flow in firewall.conntrack] == ["CLOSE"]
 
 
+def test_end_out_of_place_is_remembered() -> None:
+    """A FIN that does not fit is the last thing known of its side: the reset before it no longer permits a new SYN."""
+    wire = Wire()
+    for step in [*OPEN, "cR"]:
+        wire.send(step[0], step[1:])
+    firewall = wire.firewall
+    assert firewall.send(tcp(*CLIENT, *SERVER, "FA", seq=1001, ack=60_000), "lan").state == "invalid"
+    assert firewall.send(tcp(*CLIENT, *SERVER, "S", seq=90_000), "lan").state == "established"
+
+
 def test_timeouts() -> None:
     wire = Wire()
     seen = []

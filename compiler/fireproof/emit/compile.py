@@ -33,7 +33,8 @@ class NotProved(Exception):
     def diagnostics(self) -> list[Diagnostic]:
         return [
             Diagnostic(
-                "not-proved", Severity.ERROR, f"the output could not be proved equal to the source: {d.message}", d.span, "",
+                "not-proved", Severity.ERROR,
+                f"the output could not be proved equal to the source: {d.message}", d.span, "",
                 f"read back by {self.by}; nothing was written",
                 (Related("the output here", d.other),) if d.other else (),
             )
@@ -54,8 +55,8 @@ class Compiled:
 def compile_ruleset(ruleset: Ruleset, to: str = "nft", *, kernel: bool = True, tag: bool = True) -> Compiled:
     """The ruleset as nft text or libnftables JSON.
 
-    `kernel` also loads it into a namespace that is thrown away. Raises InputError for what the kernel would refuse or the
-    format cannot say, and NotProved.
+    `kernel` also loads it into a namespace that is thrown away. Raises InputError for what the kernel would refuse or
+    the format cannot say, and NotProved.
     """
     if to not in TARGETS:
         raise input_error("bad-call", f"there is no target `{to}`", help="targets are " + ", ".join(TARGETS))
@@ -83,7 +84,7 @@ def compile_ruleset(ruleset: Ruleset, to: str = "nft", *, kernel: bool = True, t
 
 
 def validate_document(document: dict[str, Any]) -> None:
-    """Checks libnftables JSON against the strict schema. Raises NotProved: libnftables itself ignores what it does not know."""
+    """Checks libnftables JSON against the strict schema: libnftables ignores what it does not know. Raises NotProved."""
     from jsonschema import Draft202012Validator
 
     from fireproof.resources import schema
@@ -108,7 +109,9 @@ def _prove(ruleset: Ruleset, again: Ruleset, by: str) -> None:
 def _ask_kernel(ruleset: Ruleset, compiled: Compiled) -> None:
     """Loads the output into an empty namespace and proves that what the kernel lists is the source."""
     try:
-        document = libnftables.readback(compiled.text, "nft" if compiled.to == "nft" else "nft-json", libnftables.devices(ruleset))
+        document = libnftables.readback(
+            compiled.text, "nft" if compiled.to == "nft" else "nft-json", libnftables.devices(ruleset)
+        )
     except KernelUnavailable as problem:
         compiled.left_out = f"the kernel could not be asked: {problem}"
         return

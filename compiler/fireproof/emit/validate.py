@@ -1,9 +1,9 @@
 """Translation validation: a proof that two rulesets give every packet the same fate.
 
-The proof goes rule by rule. Two rulesets are equal when the same base chains stand at the same places in the same order,
-and corresponding rules match the same packets before each of their actions, and do the same things. Rules that are equal
-as they stand need no more; for the others packet sets compare what they match. This is sufficient, not necessary: rulesets
-that reach the same end by different rules are reported as different here.
+The proof goes rule by rule. Two rulesets are equal when the same base chains stand at the same places in the same
+order, and corresponding rules match the same packets before each of their actions, and do the same things. Rules that
+are equal as they stand need no more; for the others packet sets compare what they match. This is sufficient, not
+necessary: rulesets that reach the same end by different rules are reported as different here.
 """
 
 from __future__ import annotations
@@ -83,9 +83,13 @@ class _Comparison:
         for place, chains in mine.items():
             if theirs.get(place, []) != chains:
                 hook, priority = place
-                yield Difference(f"the base chains at {hook}, priority {priority}, are not the same or not in the same order", None)
+                yield Difference(
+                    f"the base chains at {hook}, priority {priority}, are not the same or not in the same order", None
+                )
         for place in theirs.keys() - mine.keys():
-            yield Difference(f"there is a base chain at {place[0]}, priority {place[1]}, that the source does not have", None)
+            yield Difference(
+                f"there is a base chain at {place[0]}, priority {place[1]}, that the source does not have", None
+            )
 
     # ---- tables ----------------------------------------------------------------------------------------------------
     def _table(self, table: Table, other: Table) -> Iterable[Difference]:
@@ -105,7 +109,10 @@ class _Comparison:
                 yield Difference(f"set `{name}`: {why}", named.span, other.sets[name].span)
         for name, flowtable in table.flowtables.items():
             again_table = other.flowtables.get(name)
-            if again_table and (flowtable.priority, set(flowtable.devices)) != (again_table.priority, set(again_table.devices)):
+            if again_table and (flowtable.priority, set(flowtable.devices)) != (
+                again_table.priority,
+                set(again_table.devices),
+            ):
                 yield Difference(f"flowtable `{name}` is not the same", flowtable.span, again_table.span)
         for name, chain in table.chains.items():
             if name in other.chains:
@@ -116,7 +123,9 @@ class _Comparison:
             yield Difference(f"chain `{chain.name}` has not the same hook, priority or policy", chain.span, other.span)
         if len(chain.rules) != len(other.rules):
             yield Difference(
-                f"chain `{chain.name}` has {len(chain.rules)} rules, the output {len(other.rules)}", chain.span, other.span
+                f"chain `{chain.name}` has {len(chain.rules)} rules, the output {len(other.rules)}",
+                chain.span,
+                other.span,
             )
             return
         for number, (rule, again) in enumerate(zip(chain.rules, other.rules, strict=True)):
@@ -175,7 +184,10 @@ def _same_object(found: NamedObject, other: NamedObject) -> bool:
 
 # ---- sets ----------------------------------------------------------------------------------------------------------
 def _set_difference(named: NamedSet, other: NamedSet) -> str:
-    if (named.key, named.data) != (other.key, other.data) and (named.key_bits, named.data_bits) != (other.key_bits, other.data_bits):
+    if (named.key, named.data) != (other.key, other.data) and (named.key_bits, named.data_bits) != (
+        other.key_bits,
+        other.data_bits,
+    ):
         return "its type is not the same"
     dynamic = {"dynamic", "timeout"}
     if (set(named.flags) & dynamic) - set(other.flags) - {"dynamic"}:
@@ -213,7 +225,13 @@ def _action(statement: Statement) -> object:
     if isinstance(statement, Log):
         level = None if statement.level == "warn" else statement.level
         flags = tuple(sorted(statement.flags))
-        return replace(statement, level=level, flags=flags, snaplen=statement.snaplen or None, threshold=statement.threshold or None)
+        return replace(
+            statement,
+            level=level,
+            flags=flags,
+            snaplen=statement.snaplen or None,
+            threshold=statement.threshold or None,
+        )
     if isinstance(statement, Nat):
         return replace(statement, flags=tuple(sorted(statement.flags)), family=None)
     if isinstance(statement, Queue):
@@ -336,15 +354,21 @@ class _Prover:
         )
 
     def _same_nat(self, one: Nat, other: Nat) -> bool:
-        plain = (one.kind, set(one.flags), one.pair, one.prefix) == (other.kind, set(other.flags), other.pair, other.prefix)
+        plain = (one.kind, set(one.flags), one.pair, one.prefix) == (
+            other.kind,
+            set(other.flags),
+            other.pair,
+            other.prefix,
+        )
         return plain and _same_target(one.address, other.address) and _same_target(one.port, other.port)
 
 
 def _same_target(one: object, other: object) -> bool:
-    if isinstance(one, MapLookup) and isinstance(other, MapLookup):
-        if isinstance(one.map, SetLiteral) and isinstance(other.map, SetLiteral):
-            return one.key == other.key and _content(one.map.elements) == _content(other.map.elements)
-    return one == other
+    if not isinstance(one, MapLookup) or not isinstance(other, MapLookup):
+        return one == other
+    if not isinstance(one.map, SetLiteral) or not isinstance(other.map, SetLiteral):
+        return one == other
+    return one.key == other.key and _content(one.map.elements) == _content(other.map.elements)
 
 
 def width_of(statement: VerdictMap) -> int:
@@ -353,7 +377,7 @@ def width_of(statement: VerdictMap) -> int:
 
 
 def _same_reject(one: Reject, other: Reject) -> bool:
-    """`icmpx` and the kind of one family mean the same where only that family comes: both sides have the same packets."""
+    """`icmpx` and the kind of one family are the same where only that family comes: both have the same packets."""
     if one.kind == other.kind:
         return one.code == other.code
     if "icmpx" not in (one.kind, other.kind) or one.code is None or other.code is None:
@@ -368,5 +392,3 @@ def _word(statement: Statement) -> str:
     if isinstance(statement, Verdict):
         return statement.target.kind
     return str(getattr(statement, "kind", type(statement).__name__.lower()))
-
-

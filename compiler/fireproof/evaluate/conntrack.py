@@ -254,9 +254,11 @@ class Tracker:
         )  # fmt: skip
         if result == "ignored":
             return "taken"
-        if result != "taken":
-            return result
         now = self.table.now
+        if result != "taken":
+            if connection.perhaps_over:
+                flow.expires = min(flow.expires, now + tcp.UNACKNOWLEDGED)
+            return result
         timeout = connection.timeout(segment)
         if not flow.status & SEEN_REPLY:
             if segment.kind == "rst":

@@ -79,7 +79,7 @@ class Outcome:
 class Evaluator:
     """`clock` is the time at the start, in seconds since 1970 (None: now); `seed` decides what a kernel would draw.
 
-    `choices` answers what nothing here can know: `multicast joined`, `link-local is ours`, …
+    `choices` answers what nothing here can know: `multicast joined`, `link-local is ours`, `answers keep the mark`, …
     """
 
     def __init__(
@@ -259,6 +259,11 @@ class Evaluator:
         if packet.flow is not None:
             reply.flow, reply.direction, reply.state = packet.flow, 1 - packet.direction, reg.RELATED
             reply.error = statement.kind != "tcp-reset"
+        mark = flight.read(reg.MARK)
+        if mark and self._algebra.choose(
+            "answers keep the mark", "net.ipv4.fwmark_reflect and net.ipv6.fwmark_reflect"
+        ):
+            reply.values[reg.MARK] = mark
         self._path = outcome.side_path
         gone = self._send(reply)
         if gone.rejected and statement.kind == "tcp-reset":

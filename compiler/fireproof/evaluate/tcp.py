@@ -73,7 +73,8 @@ TRANSITIONS: tuple[dict[str, dict[str, str]], dict[str, dict[str, str]]] = (
 class Connection:
     """The TCP part of a flow. `last` is the segment seen last, `last_direction` its direction.
 
-    `challenged`: a SYN went by in LAST_ACK, so that an ACK may be a challenge and not the end.
+    `challenged`: a SYN went by in LAST_ACK, so that an ACK may be a challenge and not the end. `perhaps_over`: both
+    sides sent a FIN or RST, though out of place; the flow shall not live on for days.
     """
 
     state: str = NONE
@@ -84,6 +85,7 @@ class Connection:
     """What an ACK acknowledged that was let through in SYN_SENT: a reset may answer it."""
     simultaneous: bool = False
     challenged: bool = False
+    perhaps_over: bool = False
     repeated: int = 0
     _acknowledging: tuple[int, Segment] | None = None
 
@@ -102,6 +104,7 @@ class Connection:
     def step(self, direction: int, segment: Segment, *, seen_reply: bool, assured: bool, liberal: bool) -> str:
         """`invalid`, `reopen` (a fresh connection begins under this tuple), `ignored` or `taken`."""
         kind, old = segment.kind, self.state
+        self.perhaps_over = False
         new = TRANSITIONS[direction][kind].get(old)
         if new is None:
             return "invalid"
@@ -140,6 +143,7 @@ class Connection:
                 self.sides[direction], self.sides[1 - direction], segment, self.state, direction == 1, liberal
             )
             if place == "invalid":
+                self._note_misplaced_end(direction, segment, assured)
                 return "invalid"
             if place == "stale":
                 return "ignored"
@@ -150,6 +154,15 @@ class Connection:
         self.state = new
         self.last, self.last_direction = segment, direction
         return "taken"
+
+    def _note_misplaced_end(self, direction: int, segment: Segment, assured: bool) -> None:
+        """A FIN or RST out of the window may be real all the same; if both sides send one, the end is near."""
+        if not assured or segment.kind not in ("fin", "rst"):
+            return
+        if self.last_direction != direction and (self._last_was("fin") or self._last_was("rst")):
+            self.perhaps_over = True
+        else:
+            self.last, self.last_direction = segment, direction
 
     def timeout(self, segment: Segment) -> float:
         """Seconds that the flow lives on after a segment that was taken."""

@@ -1,8 +1,8 @@
 """Boxes: what a rule matches as one set of values for each slice of a register.
 
-This is one more algebra of the same semantics, and a coarse one: a condition is a box, or only known to lie inside a box.
-It is cheap, so it sorts out the many rules that plainly overlap or plainly do not; what it cannot say exactly is left to
-packet sets.
+This is one more algebra of the same semantics, and a coarse one: a condition is a box, or only known to lie inside a
+box. It is cheap, so it sorts out the many rules that plainly overlap or plainly do not; what it cannot say exactly is
+left to packet sets.
 """
 
 from __future__ import annotations
@@ -76,10 +76,10 @@ class Boxes:
             return left
         if right is self.true:
             return right
-        if left.exact and right.exact and not left.free and not right.free and left.tests.keys() == right.tests.keys():
-            if len(left.tests) == 1:
-                ((field, values),) = left.tests.items()
-                return Box({field: values | right.tests[field]})
+        plain = left.exact and right.exact and not left.free and not right.free
+        if plain and len(left.tests) == 1 and left.tests.keys() == right.tests.keys():
+            ((field, values),) = left.tests.items()
+            return Box({field: values | right.tests[field]})
         hull = {f: v | right.tests[f] for f, v in left.tests.items() if f in right.tests}
         return Box(hull, exact=False, free=left.free or right.free)
 

@@ -64,5 +64,3 @@ def hooks_reaching(table: Table, calls: Calls) -> dict[str, list[Chain]]:
             for name in calls.reached([chain]):
                 found.setdefault(name, []).append(chain)
     return found
-
-

@@ -86,8 +86,7 @@ class Lowering:
         right = match.right
         if isinstance(right, tuple) and match.operator == "==" and left.datatype != "iface_index":
             # The usual case, without going through the general code for every rule.
-            box = self.algebra.both(there, key_matches(self.flight, values, right))
-            return box
+            return self.algebra.both(there, key_matches(self.flight, values, right))
         return matches(self.flight, match, self.site)
 
     def rule(self, rule: Rule) -> Lowered:
@@ -192,11 +191,12 @@ def written_registers(chains: list[Chain]) -> frozenset[Register]:
 
 def _written(target: Expression) -> set[Register]:
     if isinstance(target, Meta):
-        return {{"mark": reg.MARK, "priority": reg.PRIORITY}.get(target.key) or Register(f"meta {target.key}", target.bits)}
+        return {
+            {"mark": reg.MARK, "priority": reg.PRIORITY}.get(target.key) or Register(f"meta {target.key}", target.bits)
+        }
     if isinstance(target, Ct):
         return {{"mark": reg.CT_MARK, "zone": reg.CT_ZONE}.get(target.key) or Register(f"ct {target.key}", target.bits)}
     if isinstance(target, Payload):
         headers = ["ip", "ip6"] if target.base == "nh" else [target.base]
         return {s.register for h in headers for s in reg.header_slices(h, target.offset, target.bits)}
     return set()
-

@@ -1,8 +1,8 @@
 """Which earlier rules a rule overlaps, and which cover it alone: asked for all rules of a chain at once.
 
-Each block of rules gets, for every field, its interval ends in order and for each of them a bit mask of the rules there.
-A rule then finds all rules of a block that it overlaps by a few look-ups and a few operations on masks, so a chain of n
-rules costs n²/BLOCK small steps, which stays below the cost of reading it up to a few hundred thousand rules.
+Each block of rules gets, for every field, its interval ends in order and for each of them a bit mask of the rules
+there. A rule then finds all rules of a block that it overlaps by a few look-ups and a few operations on masks, so a
+chain of n rules costs n²/BLOCK small steps, which stays below the cost of reading it up to a few hundred thousand rules.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Block:
         self.exact = sum(1 << index for index, cover in enumerate(covers) if cover.exact and _single(cover))
 
     def overlapping(self, tests: dict[Field, Intervals], earlier: int) -> tuple[int, int]:
-        """Masks of the covers among `earlier` that overlap these tests (taken as hulls), and of those that hold them."""
+        """Masks of the covers among `earlier` that overlap these tests (as hulls), and of those that hold them."""
         overlap = earlier
         alone = earlier & self.exact
         for key, axis in self.axes.items():

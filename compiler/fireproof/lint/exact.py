@@ -33,7 +33,9 @@ class Exact:
         self._rules: dict[int, tuple[Rule, BDDFunction]] = {}
         # Without an entry only the state can be read.
         entry = self.algebra.member(
-            self.flight.read(reg.CT_STATE), reg.CT_STATE.bits, Intervals((s, s) for s in (reg.NEW, reg.ESTABLISHED, reg.RELATED))
+            self.flight.read(reg.CT_STATE),
+            reg.CT_STATE.bits,
+            Intervals((s, s) for s in (reg.NEW, reg.ESTABLISHED, reg.RELATED)),
         )
         self.flight.tracked = entry
         self.domain = self._tests({(r, 0, r.bits): values for r, values in DOMAINS.items()})

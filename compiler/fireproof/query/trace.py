@@ -79,7 +79,9 @@ def evaluate(ruleset: Ruleset, packets: Sequence[Notated], wait: float = 0.0) ->
             assert packet.iif is not None
             outcome = evaluator.send(packet.raw, packet.iif, mark=packet.mark)
         path = [
-            PathStep(step.hook, step.table, step.chain, *_place(ruleset, step.table, step.chain, step.span), step.verdict)
+            PathStep(
+                step.hook, step.table, step.chain, *_place(ruleset, step.table, step.chain, step.span), step.verdict
+            )
             for step in outcome.path
         ]
         yield _traced(packet, outcome.verdict, outcome.state, outcome.packets, outcome.delivered, path)
@@ -179,7 +181,9 @@ def in_kernel(ruleset: Ruleset, packets: Sequence[Notated]) -> Iterator[Traced]:
                         path.append(PathStep(step.hook, name, step.chain, *place, f"policy {step.verdict}"))
                 yield _traced(packet, outcome.verdict, outcome.state, outcome.packets, outcome.delivered, path)
     except KernelUnavailable as problem:
-        raise input_error("no-kernel", f"the kernel cannot be asked: {problem}", help="leave out --kernel to use the evaluator") from None
+        raise input_error(
+            "no-kernel", f"the kernel cannot be asked: {problem}", help="leave out --kernel to use the evaluator"
+        ) from None
     except NftRefused as problem:
         raise input_error("refused", f"nft refuses the ruleset: {problem}") from None
 

@@ -195,7 +195,9 @@ def read(flight: Flight[P, V], expression: Expression, site: Site) -> tuple[V, P
         return _option(flight, expression)
     if isinstance(expression, Concat):
         raise TypeError("a concatenation is read part by part")
-    register = reg.choice_register(f"{type(expression).__name__} {expression!r}", expression.bits or 128, _what(expression))
+    register = reg.choice_register(
+        f"{type(expression).__name__} {expression!r}", expression.bits or 128, _what(expression)
+    )
     return flight.arriving(register), flight.choose(f"{register.name} is there", register.choice)
 
 
@@ -289,7 +291,13 @@ _REGISTERS: dict[str, Register] = {
     "l4proto": reg.L4PROTO, "mark": reg.MARK, "length": reg.LENGTH, "priority": reg.PRIORITY, "iif": reg.IIF,
     "iifname": reg.IIF, "oif": reg.OIF, "oifname": reg.OIF,
 }  # fmt: skip
-_CLOCKS = {"time": "the clock", "hour": "the time of day", "day": "the day of the week", "random": "chance", "cpu": "the processor"}
+_CLOCKS = {
+    "time": "the clock",
+    "hour": "the time of day",
+    "day": "the day of the week",
+    "random": "chance",
+    "cpu": "the processor",
+}
 
 
 def _meta(flight: Flight[P, V], expression: Meta) -> tuple[V, P]:
@@ -305,8 +313,10 @@ def _meta(flight: Flight[P, V], expression: Meta) -> tuple[V, P]:
         return algebra.select(flight.is_family(0), four, six, 16), algebra.true
     bits = reg.IIF.bits if expression.datatype in ("ifname", "iface_index") else expression.bits
     register = Register(f"meta {key}", bits, _CLOCKS.get(key, ""))
-    there = algebra.true if key in ("random", "cpu", "time", "hour", "day", "pkttype") else _bit(
-        flight, Register(f"meta {key} is there", 1)
+    there = (
+        algebra.true
+        if key in ("random", "cpu", "time", "hour", "day", "pkttype")
+        else _bit(flight, Register(f"meta {key} is there", 1))
     )
     return flight.read(register), there
 
@@ -459,7 +469,9 @@ def _map(flight: Flight[P, V], expression: MapLookup, site: Site) -> tuple[V, P]
     if isinstance(source, NamedSet) and is_dynamic(source):
         # Elements may have come and gone: any value is possible where the map can answer at all.
         unknown = flight.choose(f"map {source.name} changed", f"the contents of map `{source.name}`")
-        other = flight.arriving(reg.choice_register(f"map {source.name} at {site.name}", bits, f"the contents of map `{source.name}`"))
+        other = flight.arriving(
+            reg.choice_register(f"map {source.name} at {site.name}", bits, f"the contents of map `{source.name}`")
+        )
         result = algebra.select(unknown, other, result, bits)
         present = flight.choose(f"map {source.name} answers", f"the contents of map `{source.name}`")
         found = algebra.either(algebra.both(found, algebra.negate(unknown)), algebra.both(unknown, present))
@@ -504,5 +516,3 @@ def within(flight: Flight[P, V], interval: object, bits: int, name: str) -> V:
 def is_dynamic(named: NamedSet) -> bool:
     """Whether the packet path or time changes what the set holds, so that its text does not tell."""
     return "dynamic" in named.flags or "timeout" in named.flags or named.timeout is not None
-
-

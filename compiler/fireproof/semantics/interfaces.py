@@ -47,7 +47,9 @@ class Interfaces:
         key = (part, len(self.names))
         found = self._cache.get(key)
         if found is None:
-            found = self._cache[key] = Intervals((n, n) for n, name in enumerate(self.names) if self._matches(n, name, part))
+            found = self._cache[key] = Intervals(
+                (n, n) for n, name in enumerate(self.names) if self._matches(n, name, part)
+            )
         return found
 
     def _matches(self, number: int, name: str, part: Part) -> bool:

@@ -34,7 +34,9 @@ def _index_matches(flight: Flight[P, V], value: V, operator: str, index: int) ->
     if index == 0:
         found = absent
     else:
-        found = algebra.both(algebra.negate(absent), flight.choose(f"interface {index}", f"which interface has index {index}"))
+        found = algebra.both(
+            algebra.negate(absent), flight.choose(f"interface {index}", f"which interface has index {index}")
+        )
     return algebra.negate(found) if operator == "!=" else found
 
 
@@ -63,7 +65,9 @@ def intervals_of(flight: Flight[P, V], part: Part, bits: int) -> Intervals:
         return flight.world.interfaces.matching(part)
     if part.low > part.high:
         # A time of day over midnight. nft stores it as "not between", which leaves both end points out.
-        return Intervals(((part.low + 1, (1 << bits) - 1), (0, part.high - 1)) if part.high else ((part.low + 1, (1 << bits) - 1),))
+        return Intervals(
+            ((part.low + 1, (1 << bits) - 1), (0, part.high - 1)) if part.high else ((part.low + 1, (1 << bits) - 1),)
+        )
     return Intervals.of(part.low, part.high)
 
 
@@ -111,4 +115,3 @@ def _joined(flight: Flight[P, V], source: NamedSet | SetLiteral, bits: int) -> I
                 pairs += intervals_of(flight, element.key[0], bits).pairs
         found = cache[key] = Intervals(pairs)
     return found
-

@@ -65,8 +65,13 @@ def stages(ruleset: Ruleset, hook: str, conntrack: bool) -> list[Stage]:
     latest = -len(ruleset.registration)
     if conntrack and hook in ("prerouting", "output"):
         found.append((CONNTRACK_PRIORITY, latest, Stage("conntrack", CONNTRACK_PRIORITY)))
-    if conntrack and hook in NAT_HOOK_PRIORITY and any(
-        chain.base and chain.base.type == "nat" and "dormant" not in chain.table.flags for chain in ruleset.registration
+    if (
+        conntrack
+        and hook in NAT_HOOK_PRIORITY
+        and any(
+            chain.base and chain.base.type == "nat" and "dormant" not in chain.table.flags
+            for chain in ruleset.registration
+        )
     ):
         place = NAT_HOOK_PRIORITY[hook]
         ordered = tuple(chain for _, _, chain in sorted(nat, key=lambda entry: entry[:2]))
@@ -277,5 +282,3 @@ def needs_conntrack(ruleset: Ruleset) -> bool:
                         if type(inner_statement).__name__ == "ConnectionLimit":
                             return True
     return False
-
-

@@ -54,7 +54,8 @@ IIF = Register("iif", 16)
 """Numbers of `Interfaces`; 0 where there is none."""
 OIF = Register("oif", 16)
 MARK = Register("meta mark", 32)
-LENGTH = Register("meta length", 32)
+LENGTH = Register("meta length", 16)
+"""Bytes from the IP header on; of IPv4 also the field in the header."""
 PRIORITY = Register("meta priority", 32)
 CT_STATE = Register("ct state", 7)
 CT_STATUS = Register("ct status", 16)
@@ -81,7 +82,7 @@ _LAYOUT: dict[str, tuple[tuple[Register, int], ...]] = {
     # IPv4 header; the protocol byte is what `meta l4proto` reads.
     "ip": (
         (Register("ip version", 4), 0), (Register("ip hdrlength", 4), 4), (Register("ip dscp", 6), 8),
-        (Register("ip ecn", 2), 14), (Register("ip length", 16), 16), (Register("ip id", 16), 32),
+        (Register("ip ecn", 2), 14), (LENGTH, 16), (Register("ip id", 16), 32),
         (Register("ip frag-off", 16), 48), (TTL, 64), (L4PROTO, 72), (Register("ip checksum", 16), 80),
         (IP_SADDR, 96), (IP_DADDR, 128),
     ),

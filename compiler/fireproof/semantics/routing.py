@@ -155,7 +155,9 @@ def route(flight: Flight[P, V]) -> Routed[P, V]:
     dropped = martian(flight)
     good = algebra.negate(dropped)
     multicast = _either(
-        flight, _address(flight, 4, False, Intervals.of(*MULTICAST4)), _address(flight, 6, False, Intervals.of(*MULTICAST6))
+        flight,
+        _address(flight, 4, False, Intervals.of(*MULTICAST4)),
+        _address(flight, 6, False, Intervals.of(*MULTICAST6)),
     )
     link_local = _address(flight, 6, False, Intervals.of(*LINK_LOCAL6))
     joined = ours = algebra.false
@@ -273,7 +275,10 @@ def _fib_type(flight: Flight[P, V], host: Host, source: bool) -> V:
         known = routed | local_addresses(host, version)
         missing = _address(flight, version, source, known.complement(_BITS[version]))
         result = algebra.select(missing, unreachable, result, 32)
-        kinds = [("multicast", Intervals([MULTICAST4 if version == 4 else MULTICAST6])), ("local", local_addresses(host, version))]
+        kinds = [
+            ("multicast", Intervals([MULTICAST4 if version == 4 else MULTICAST6])),
+            ("local", local_addresses(host, version)),
+        ]
         if version == 4:
             kinds.append(("broadcast", broadcast_addresses(host)))
         for name, values in kinds:

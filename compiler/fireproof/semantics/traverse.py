@@ -55,7 +55,6 @@ from fireproof.semantics.interval import Intervals
 from fireproof.semantics.match import element_matches, matches
 from fireproof.semantics.register import Register, header_slices
 
-
 _TCP = Intervals.of(6)
 
 
@@ -163,7 +162,9 @@ class Traversal(Generic[P, V]):
                     break
                 elif kind is VerdictMap:
                     assert isinstance(statement, VerdictMap)
-                    live, returned = self._verdict_map(statement, chain, rule, index, hit, live, returned, result, depth)
+                    live, returned = self._verdict_map(
+                        statement, chain, rule, index, hit, live, returned, result, depth
+                    )
                     verdict = "vmap"
                     break
                 else:
@@ -187,7 +188,8 @@ class Traversal(Generic[P, V]):
         return found
 
     def _verdict(
-        self, target: VerdictTarget, chain: Chain, rule: Rule, hit: P, live: P, returned: P, result: Result[P], depth: int
+        self, target: VerdictTarget, chain: Chain, rule: Rule, hit: P, live: P, returned: P,
+        result: Result[P], depth: int,
     ) -> tuple[P, P]:  # fmt: skip
         """Live and returned parts after a verdict for `hit`."""
         algebra = self.flight.world.algebra
@@ -227,7 +229,9 @@ class Traversal(Generic[P, V]):
                 if held is not None and isinstance(held.data, VerdictTarget) and not algebra.is_false(hit):
                     return self._verdict(held.data, chain, rule, hit, live, returned, result, depth)
                 return live, returned
-            hit = algebra.both(hit, self.flight.choose(f"map {source.name} at {site.name}", f"the contents of map `{source.name}`"))
+            hit = algebra.both(
+                hit, self.flight.choose(f"map {source.name} at {site.name}", f"the contents of map `{source.name}`")
+            )
         for element in sorted(source.elements, key=lambda e: e.key is None):
             if algebra.is_false(hit):
                 break
@@ -282,7 +286,9 @@ class Traversal(Generic[P, V]):
         if isinstance(statement, ForeignMatch):
             return algebra.both(hit, self.flight.choose(f"{statement.kind} {statement.name}", statement.name)), ""
         if isinstance(statement, Tproxy):
-            return algebra.both(hit, self.flight.choose(f"tproxy at {site.name}", "whether a local program listens for tproxy")), ""
+            return algebra.both(
+                hit, self.flight.choose(f"tproxy at {site.name}", "whether a local program listens for tproxy")
+            ), ""
         assert isinstance(statement, Log | Duplicate | FlowOffload | ResetOption), statement
         return hit, ""
 
@@ -306,7 +312,9 @@ class Traversal(Generic[P, V]):
             found = site.table.objects[statement.kind, statement.name].statement
             if isinstance(found, ExtensionStatement):
                 return self._extension(found, Site(site.table, f"{statement.kind} {statement.name}"), hit)
-        return algebra.both(hit, self.flight.choose(f"{statement.kind} at {site.name}", f"the {statement.kind} chosen by a map"))
+        return algebra.both(
+            hit, self.flight.choose(f"{statement.kind} at {site.name}", f"the {statement.kind} chosen by a map")
+        )
 
     def _set_update(self, statement: SetUpdate | Meter, site: Site, hit: P) -> P:
         algebra = self.flight.world.algebra
@@ -318,18 +326,24 @@ class Traversal(Generic[P, V]):
         if statement.stateful:
             what = " ".join(filter(None, (getattr(inner, "sometimes", None) for inner in statement.stateful)))
             if what:
-                return algebra.both(hit, self.flight.choose(f"{what} in {name} at {site.name}", f"{what} of set `{name}`"))
+                return algebra.both(
+                    hit, self.flight.choose(f"{what} in {name} at {site.name}", f"{what} of set `{name}`")
+                )
         if isinstance(statement, SetUpdate) and statement.operation == "add":
             # A full set refuses new elements, and the rule stops there.
-            return algebra.both(hit, self.flight.choose(f"room in {name} at {site.name}", f"whether set `{name}` has room"))
+            return algebra.both(
+                hit, self.flight.choose(f"room in {name} at {site.name}", f"whether set `{name}` has room")
+            )
         return hit
 
     def _rejectable(self, statement: Reject) -> P:
-        """Where the answer exists. nft asks this first of all in the rule, so that nothing in it is done for the others."""
+        """Where the answer exists. nft asks this first of all in the rule: nothing in it is done for the others."""
         algebra = self.flight.world.algebra
         if statement.kind == "tcp-reset":
             return algebra.member(self.flight.read(reg.L4PROTO), 8, _TCP)
-        return algebra.true if statement.kind == "icmpx" else self.flight.is_family(0 if statement.kind == "icmp" else 1)
+        return (
+            algebra.true if statement.kind == "icmpx" else self.flight.is_family(0 if statement.kind == "icmp" else 1)
+        )
 
     def _reject(
         self, statement: Reject, chain: Chain, rule: Rule, hit: P, result: Result[P]
@@ -400,7 +414,9 @@ class Traversal(Generic[P, V]):
             return hit, ""
         fixed = _single(statement.address, site) and _single(statement.port, site)
         side = "destination" if statement.kind in ("dnat", "redirect") else "source"
-        done = self.binder.bind(self.flight, self.hook, hit, Translation(side, family, address, port, statement, site, fixed))
+        done = self.binder.bind(
+            self.flight, self.hook, hit, Translation(side, family, address, port, statement, site, fixed)
+        )
         failed = algebra.both(hit, algebra.negate(done))
         if not algebra.is_false(failed):
             result.dropped = algebra.either(result.dropped, failed)
@@ -440,4 +456,3 @@ def _target_slices(target: Payload) -> tuple[reg.Slice, ...] | None:
             return None
         return header_slices(target.protocol, target.offset, target.bits)
     return header_slices(target.base, target.offset, target.bits)
-

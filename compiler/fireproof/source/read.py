@@ -35,18 +35,25 @@ def read(path: str, span: Span | None = None) -> SourceFile:
             raise input_error(
                 "missing-file" if span is None else "missing-include", f"cannot read {path}: {reason}", span
             ) from None
-        with os.fdopen(descriptor, "rb") as file:
-            mode = os.fstat(descriptor).st_mode
-            if stat.S_ISDIR(mode):
-                raise input_error("bad-file", f"{path} is a directory", span, help="name the file inside it")
-            if not stat.S_ISREG(mode) and not (stat.S_ISFIFO(mode) and span is None):
-                raise input_error("bad-file", f"{path} is not a regular file", span)
-            if stat.S_ISFIFO(mode):
-                os.set_blocking(descriptor, True)
-            data = file.read(MAX_FILE + 1)
+        try:
+            data = _content(descriptor, path, span)
+        finally:
+            os.close(descriptor)
     if len(data) > MAX_FILE:
         raise input_error("bad-file", f"{name} is larger than {MAX_FILE // 1024**2} MiB", span)
     return SourceFile(name, decode(data, name, span))
+
+
+def _content(descriptor: int, path: str, span: Span | None) -> bytes:
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISDIR(mode):
+        raise input_error("bad-file", f"{path} is a directory", span, help="name the file inside it")
+    # A pipe is read when it is the input itself (`<(…)` of a shell), never when it is included.
+    if not stat.S_ISREG(mode) and not (stat.S_ISFIFO(mode) and span is None):
+        raise input_error("bad-file", f"{path} is not a regular file", span)
+    os.set_blocking(descriptor, True)
+    with os.fdopen(descriptor, "rb", closefd=False) as file:
+        return file.read(MAX_FILE + 1)
 
 
 def decode(data: bytes, name: str, span: Span | None = None) -> str:

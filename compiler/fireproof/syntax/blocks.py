@@ -69,6 +69,7 @@ def split(file: SourceFile, diagnostics: Diagnostics) -> list[Line]:
     inline: list[int] = []
     start = 0
     closed: Line | None = None
+    unbalanced = False
 
     def finish(end: int) -> None:
         nonlocal closed
@@ -122,12 +123,15 @@ def split(file: SourceFile, diagnostics: Diagnostics) -> list[Line]:
                 anonymous = context == "chain" or (context == "top" and _RULE_COMMAND.match(text, block.start))
                 closed = block if anonymous else None
             else:
+                finish(at)
+                start = at + 1
+                if unbalanced:
+                    continue
+                unbalanced = True
                 diagnostics.error(
                     "unbalanced", "this brace closes nothing", Span(file, at, at + 1),
                     help="remove it, or look for a block above that was closed too early",
                 )  # fmt: skip
-                finish(at)
-                start = at + 1
     if inline or stack:
         at = inline[0] if inline else stack[-1][2].open
         diagnostics.error(

@@ -32,8 +32,8 @@ from fireproof.syntax.scope import Context, Expansion, MeaningError, Placed, Sco
 
 ENVIRONMENT = frozenset(("missing-include", "host-name"))
 """Diagnostics that speak of the machine rather than the text: warnings to lint, errors to whatever needs the answer."""
-MAX_ERRORS = 30
-"""Errors after which reading stops; 5 are enough where not a single table was understood."""
+MAX_ERRORS = 10
+"""Errors after which reading stops, about a screen; half of them are enough where no table was understood."""
 
 
 @dataclass(slots=True)
@@ -72,8 +72,9 @@ def load_source(file: SourceFile, host: SourceFile | None = None) -> Loaded:
         builder.file(file)
         builder.finish()
     except TooManyErrors:
+        span = builder.diagnostics.errors[-1].span
         builder.diagnostics.found.append(
-            Diagnostic("too-many-errors", Severity.ERROR, "there may be more errors: reading stopped here", None)
+            Diagnostic("too-many-errors", Severity.ERROR, "there may be more errors: reading stopped here", span)
         )
     return Loaded(builder.ruleset, builder.diagnostics)
 
@@ -104,7 +105,7 @@ class Builder:
         self.ruleset.files.append(file)
         for line in blocks.split(file, self.diagnostics):
             self.guard(file, line, partial(self.top, file, line))
-            if not self.ruleset.tables and len(self.diagnostics.errors) >= 5:
+            if not self.ruleset.tables and len(self.diagnostics.errors) >= MAX_ERRORS // 2:
                 raise TooManyErrors
         last = file.text.rfind("\n") + 1
         if file.text[last:].lstrip()[:1] in ("#", "i") and not file.text.endswith("\n"):

@@ -189,8 +189,19 @@ def _port_needs_transport(known: _Known, node: Node) -> None:
         )  # fmt: skip
 
 
+def _key_has_transport(statement: Nat) -> bool:
+    """Whether the map that gives address and port is asked with a port or the protocol itself: nft needs no more."""
+    key = getattr(statement.address, "key", None)
+    for part in getattr(key, "parts", (key,)):
+        if isinstance(part, Meta) and part.key == "l4proto":
+            return True
+        if isinstance(part, Payload) and part.base == "th":
+            return True
+    return False
+
+
 def _nat(known: _Known, statement: Nat, node: Node) -> None:
-    if statement.port is not None or statement.pair:
+    if statement.port is not None or (statement.pair and not _key_has_transport(statement)):
         _port_needs_transport(known, node)
     if statement.address is None or statement.family is None:
         return

@@ -97,7 +97,7 @@ def _include(builder: Builder, file: SourceFile, head: Head, inside: Inside) -> 
                               help=" → ".join(Path(name).name for name in chain))  # fmt: skip
             builder.included += 1
             if len(builder.including) > reading.MAX_INCLUDE_DEPTH or builder.included > MAX_INCLUDED:
-                raise Problem("include-cycle", "too many files include one another", span.start, span.end)
+                builder.stop("include-cycle", "too many files include one another", span)
             try:
                 part = reading.read(path, span)
             except InputError as problem:

@@ -15,7 +15,7 @@ import stat
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import lark
 from lark import Lark, Token
@@ -210,7 +210,8 @@ def parse(text: str, entry: str) -> Node:
             raise SyntaxProblem("the statement ends too early", end, end + 1, label, help) from None
         raise _unexpected(text, problem.token.start_pos or 0, names, entry) from None
     except UnexpectedCharacters as problem:
-        raise _unexpected(text, problem.pos_in_stream, set(problem.allowed or ()), entry) from None
+        at = cast(int, problem.pos_in_stream)
+        raise _unexpected(text, at, set(problem.allowed or ()), entry) from None
     except UnexpectedInput:
         raise SyntaxProblem("the statement ends too early", len(text.rstrip()), len(text)) from None
     return tree

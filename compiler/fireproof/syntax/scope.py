@@ -17,7 +17,7 @@ MAX_DEPTH = 120
 """Deepest tree that a variable may stand for, with the variables in it. A plain `define b = $a` adds five levels."""
 MAX_SIZE = 1_000_000
 """Most literals that one variable may stand for."""
-MAX_EXPANDED = 4_000_000
+MAX_EXPANDED = 2_000_000
 """Most literals that all uses of variables in a ruleset may stand for."""
 
 

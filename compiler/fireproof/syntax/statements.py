@@ -480,6 +480,7 @@ def _nat_value(context: Context, node: Any, type: Type) -> Key | Expression:
         rest = bits - length.value
         first = low.value >> rest << rest
         return (Interval(first, first | (1 << rest) - 1),)
+    assert dash is not None
     high = selectors.value(context, dash, type)
     if not isinstance(high, Constant) or not isinstance(high.value, int):
         raise MeaningError("a range goes between two plain values", node, code="value")

@@ -43,7 +43,7 @@ class Member:
 
 @dataclass(slots=True)
 class Answer:
-    """`answer`: always, never, depends or unknown. `passing` and `failing` are members that do and do not get through."""
+    """`answer`: always, never, depends or unknown. `passing` and `failing`: members that do and do not get through."""
 
     question: Question
     answer: str
@@ -86,7 +86,9 @@ def ask(ruleset: Ruleset, question: Question, nodes: int = NODES, seconds: float
 
 
 def _world(ruleset: Ruleset, question: Question, algebra: Diagrams) -> World:  # type: ignore[type-arg]
-    return World(algebra, interfaces_of(ruleset, mentioned_interfaces(question)), ruleset.host, needs_conntrack(ruleset))
+    return World(
+        algebra, interfaces_of(ruleset, mentioned_interfaces(question)), ruleset.host, needs_conntrack(ruleset)
+    )
 
 
 def _connection(ruleset: Ruleset, question: Question, nodes: int) -> Answer:
@@ -110,7 +112,13 @@ def _connection(ruleset: Ruleset, question: Question, nodes: int) -> Answer:
 
 
 def _judge(
-    question: Question, algebra: Diagrams, world: World, members: object, passed: object, state: int, from_here: bool  # type: ignore[type-arg]
+    question: Question,
+    algebra: Diagrams,
+    world: World,
+    members: object,
+    passed: object,
+    state: int,
+    from_here: bool,  # type: ignore[type-arg]
 ) -> Answer:
     good = members & passed  # type: ignore[operator]
     bad = members & ~passed  # type: ignore[operator]
@@ -274,7 +282,8 @@ def _merged(one: Answer | None, other: Answer) -> Answer:
 # ---- members -------------------------------------------------------------------------------------------------------
 _NICE: tuple[tuple[Register, tuple[int, ...]], ...] = (
     (reg.FAMILY, (0,)), (reg.L4PROTO, (6, 17, 1, 58)), (reg.DPORT, (443, 80, 22, 53, 25, 8080, 12345)),
-    (reg.SPORT, (40000, 1024)), (reg.TCP_FLAGS, (2,)), (reg.TRANSPORT, (1,)), (reg.TTL, (64,)), (reg.HOPLIMIT, (64,)),
+    (reg.LENGTH, (40, 28, 60, 48)), (reg.SPORT, (40000, 1024)), (reg.TCP_FLAGS, (2,)), (reg.TRANSPORT, (1,)),
+    (reg.TTL, (64,)), (reg.HOPLIMIT, (64,)),
     (reg.IP_SADDR, (0xC6336407, 0xCB007107, 0xC0000207, 0xC0A80A07)), (reg.IP_DADDR, (0xC6336464, 0xCB007164)),
     (reg.IP6_SADDR, (0x20010DB8 << 96 | 7,)), (reg.IP6_DADDR, (0x20010DB8 << 96 | 0x64,)),
 )  # fmt: skip

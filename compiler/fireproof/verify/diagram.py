@@ -21,8 +21,8 @@ Value = int | tuple[BDDFunction, ...]
 _NEXT_HEADER = reg.header_slices("ip6", 48, 8)[0].register
 _ORDER = (
     # The next header of IPv6 is mostly the protocol: side by side, their equality takes few nodes.
-    reg.FAMILY, reg.L4PROTO, _NEXT_HEADER, reg.DPORT, reg.SPORT, reg.TCP_FLAGS, reg.TRANSPORT, reg.CT_STATE, reg.CT_STATUS,
-    reg.IP_DADDR, reg.IP6_DADDR, reg.IP_SADDR, reg.IP6_SADDR, reg.IIF, reg.OIF,
+    reg.FAMILY, reg.L4PROTO, _NEXT_HEADER, reg.DPORT, reg.SPORT, reg.TCP_FLAGS, reg.TRANSPORT, reg.CT_STATE,
+    reg.CT_STATUS, reg.IP_DADDR, reg.IP6_DADDR, reg.IP_SADDR, reg.IP6_SADDR, reg.IIF, reg.OIF,
 )  # fmt: skip
 NODES = 1 << 23
 """Nodes before a proof gives up. A node takes 16 bytes, and as much again for the tables around it."""

@@ -8,7 +8,6 @@ and anybody can send one; an ICMP error about a flow may come from any router.
 
 from __future__ import annotations
 
-
 from fireproof.model.assertion import Question
 from fireproof.model.ruleset import Ruleset
 from fireproof.semantics import register as reg
@@ -188,5 +187,3 @@ def _words(kind: str) -> str:
     return {
         "reply": "replies to flows", "again": "later packets of flows", "related": "ICMP errors about flows",
     }[kind]  # fmt: skip
-
-

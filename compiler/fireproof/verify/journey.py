@@ -21,14 +21,13 @@ ICMP_REPLIES = {(1, 8): 0, (1, 13): 14, (1, 15): 16, (1, 17): 18, (58, 128): 129
 """Requests that open an ICMP flow (protocol, type) and the type of the reply: echo, timestamp, information, mask."""
 
 
-@dataclass(slots=True)
-class Passage(Generic[P, V]):
-    """What happened to one packet of a connection. `through`: it left or reached a socket."""
+def _least_lengths(header: int) -> tuple[tuple[Intervals, int], ...]:
+    tcp, short = Intervals.of(6), Intervals((p, p) for p in (1, 17, 58, 136))
+    return (tcp, header + 20), (short, header + 8), ((tcp | short).complement(8), header + 20)
 
-    fate: Fate[P, V]
-    through: P
-    ends: Ends[V]
-    """As the packet arrived."""
+
+LEAST_LENGTHS = (_least_lengths(20), _least_lengths(40))
+"""For IPv4 and IPv6: protocols, and the bytes of a packet that has nothing but its headers."""
 
 
 Note = Callable[[str, str, Chain, "Rule | None", P, str], None]
@@ -100,6 +99,13 @@ class Journey(Generic[P, V]):
         flight.set(reg.TRANSPORT, algebra.constant(1, 1))
         flight.set(reg.TTL, algebra.constant(64, 8))
         flight.set(reg.HOPLIMIT, algebra.constant(64, 8))
+        # Replies and third packets carry no data.
+        length = algebra.constant(0, reg.LENGTH.bits)
+        for family in (0, 1):
+            for protocols, least in LEAST_LENGTHS[family]:
+                here = algebra.both(flight.is_family(family), algebra.member(flight.read(reg.L4PROTO), 8, protocols))
+                length = algebra.select(here, algebra.constant(least, reg.LENGTH.bits), length, reg.LENGTH.bits)
+        flight.set(reg.LENGTH, length)
 
     def _kind(self, flight: Flight[P, V], like: Flight[P, V], flags: int, answer: bool) -> None:
         """TCP flags; for ICMP the type that answers, in the place of the ports."""

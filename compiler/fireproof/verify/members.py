@@ -14,7 +14,7 @@ from fireproof.semantics.flight import Flight, Site
 from fireproof.semantics.interval import Intervals
 from fireproof.semantics.match import matches
 from fireproof.source.text import SourceFile, Span
-from fireproof.verify.journey import ICMP_REPLIES, SYN, routed_back
+from fireproof.verify.journey import ICMP_REPLIES, LEAST_LENGTHS, SYN, routed_back
 
 _ICMP, _TCP, _ICMPV6 = 1, 6, 58
 _EXTENSION_HEADERS = (0, 43, 44, 51, 60, 135)
@@ -63,8 +63,20 @@ class Membership(Generic[P, V]):
         extension = self.is_in(nexthdr, Intervals((n, n) for n in _EXTENSION_HEADERS))
         version4 = self.is_in(reg.header_slices("ip", 0, 4)[0].register, Intervals.of(4))
         version6 = self.is_in(reg.header_slices("ip6", 0, 4)[0].register, Intervals.of(6))
-        # ICMP belongs to IPv4 and ICMPv6 to IPv6: the other way round the protocol means nothing.
-        return self.any(self.all(four, version4), self.all(six, version6, self.any(plain, extension)))
+        return self.all(
+            self.any(self.all(four, version4), self.all(six, version6, self.any(plain, extension))), self._long_enough()
+        )
+
+    def _long_enough(self) -> P:
+        """The packet holds its headers, and no more than 65535 bytes."""
+        found = self.algebra.false
+        for family in (0, 1):
+            for protocols, least in LEAST_LENGTHS[family]:
+                long = self.is_in(reg.LENGTH, Intervals.of(least, 0xFFFF))
+                found = self.any(
+                    found, self.all(self.flight.is_family(family), self.is_in(reg.L4PROTO, protocols), long)
+                )
+        return found
 
     def opening(self) -> P:
         """A proper first packet: SYN alone for TCP, a request for ICMP, no fragment, a whole transport header."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any, TypeAlias
+
 import z3
 
 from fireproof.semantics.interval import Intervals
 from fireproof.semantics.register import Register
 
-Condition = z3.BoolRef
-Value = z3.BitVecRef
+Condition: TypeAlias = Any
+"""A `z3.BoolRef`; Z3 publishes no types."""
+Value: TypeAlias = Any
+"""A `z3.BitVecRef`."""
 
 
 class Terms:
@@ -147,7 +151,4 @@ class Terms:
 
 def _fold(value: Value) -> Value:
     """The number, where an operation was between numbers."""
-    simplified = z3.simplify(value) if all(z3.is_bv_value(child) for child in value.children()) else value
-    return simplified
-
-
+    return z3.simplify(value) if all(z3.is_bv_value(child) for child in value.children()) else value

@@ -1,7 +1,7 @@
 """Connection tracking for symbolic packets: each packet is run in a known role of its flow.
 
-The first packet of a flow is NEW; what NAT makes of it is kept as an `Exchange`; the reply and what follows are ESTABLISHED
-and translated back through that binding. Which roles are possible is the business of `journey`.
+The first packet of a flow is NEW; what NAT makes of it is kept as an `Exchange`; the reply and what follows are
+ESTABLISHED and translated back through that binding. Which roles are possible is the business of `journey`.
 Assumptions (docs/model.md): port pools are not exhausted and the conntrack table is not full.
 """
 
@@ -103,7 +103,10 @@ class RoleTracker(Generic[P, V]):
         ported = algebra.member(flight.read(reg.L4PROTO), 8, _PORTS)
         fixed = target.fixed and (flight.world.host is not None or statement.kind in ("snat", "dnat"))
         site = f"{statement.kind} at {hook}"
-        for family, register in ((0, reg.IP_SADDR if source else reg.IP_DADDR), (1, reg.IP6_SADDR if source else reg.IP6_DADDR)):
+        for family, register in (
+            (0, reg.IP_SADDR if source else reg.IP_DADDR),
+            (1, reg.IP6_SADDR if source else reg.IP6_DADDR),
+        ):
             if target.family not in (None, family):
                 continue
             address = target.address
@@ -119,7 +122,9 @@ class RoleTracker(Generic[P, V]):
             changed = algebra.both(where, algebra.negate(_same(flight, before, ends_of(flight), source)))
         port_register = reg.SPORT if source else reg.DPORT
         if target.port is not None:
-            other = algebra.negate(algebra.equal(flight.read(port_register), target.port, 16)) if fixed else algebra.false
+            other = (
+                algebra.negate(algebra.equal(flight.read(port_register), target.port, 16)) if fixed else algebra.false
+            )
             flight.write(has_ports, port_register, target.port)
             changed = algebra.either(changed, algebra.both(has_ports, other))
         elif source:
@@ -167,7 +172,11 @@ class RoleTracker(Generic[P, V]):
             zero = algebra.constant(0, 32)
             return Exchange(ends, ends.inverse(), algebra.false, zero, algebra.constant(0, 16))
         return Exchange(
-            self.original, ends_of(flight).inverse(), flight.tracked, flight.read(reg.CT_MARK), flight.read(reg.CT_STATUS)
+            self.original,
+            ends_of(flight).inverse(),
+            flight.tracked,
+            flight.read(reg.CT_MARK),
+            flight.read(reg.CT_STATUS),
         )
 
     def _tuples(self, flight: Flight[P, V]) -> None:

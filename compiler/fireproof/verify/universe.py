@@ -37,7 +37,11 @@ def _in_statement(statement: Statement) -> Iterator[Name]:
             yield from _in_elements(statement.right)
     elif isinstance(statement, VerdictMap) and isinstance(statement.map, SetLiteral):
         yield from _in_elements(statement.map)
-    elif isinstance(statement, Mangle) and isinstance(statement.value, Constant) and isinstance(statement.value.value, str):
+    elif (
+        isinstance(statement, Mangle)
+        and isinstance(statement.value, Constant)
+        and isinstance(statement.value.value, str)
+    ):
         text = statement.value.value
         yield Name(text.removesuffix("*"), text.endswith("*"))
     for expression in expressions(statement):

@@ -82,19 +82,50 @@ def packet_of(registers: dict[Register, int], label: str = "", damaged: bool = F
     sport, dport = value(reg.SPORT), value(reg.DPORT)
     fields = build.IpFields(ttl=ttl, dscp=dscp)
     if protocol == 6:
-        raw = build.tcp(str(source), sport, str(target), dport, value(reg.TCP_FLAGS), seq=value(reg.TH_WORD) or 1000, **fields)
+        raw = build.tcp(
+            str(source), sport, str(target), dport, value(reg.TCP_FLAGS), seq=value(reg.TH_WORD) or 1000, **fields
+        )
     elif protocol in _PORTED:
         raw = _PORTED[protocol](str(source), sport, str(target), dport, **fields)
     elif protocol == 1 and not six:
-        raw = build.icmp(str(source), str(target), sport >> 8, sport & 255, rest=value(reg.TH_WORD) or 0x00070001, **fields)
+        raw = build.icmp(
+            str(source), str(target), sport >> 8, sport & 255, rest=value(reg.TH_WORD) or 0x00070001, **fields
+        )
     elif protocol == 58 and six:
-        raw = build.icmpv6(str(source), str(target), sport >> 8, sport & 255, rest=value(reg.TH_WORD) or 0x00070001, **fields)
+        raw = build.icmpv6(
+            str(source), str(target), sport >> 8, sport & 255, rest=value(reg.TH_WORD) or 0x00070001, **fields
+        )
     else:
-        payload = sport.to_bytes(2, "big") + dport.to_bytes(2, "big") + value(reg.TH_WORD).to_bytes(4, "big") + bytes(12)
+        payload = (
+            sport.to_bytes(2, "big") + dport.to_bytes(2, "big") + value(reg.TH_WORD).to_bytes(4, "big") + bytes(12)
+        )
         raw = build.ip_packet(str(source), str(target), protocol, payload, **fields)
+    missing = value(reg.LENGTH) - len(raw)
+    if missing > 0:
+        raw = _padded(raw, missing, protocol, source, target, fields)
     if damaged:
         raw = raw[:-1] + bytes([raw[-1] ^ 0x55]) if protocol not in (6, 17) else _spoiled(raw, protocol, six)
     return raw
+
+
+def _padded(
+    raw: bytes, missing: int, protocol: int, source: IPv4Address | IPv6Address, target: IPv4Address | IPv6Address,
+    fields: build.IpFields,
+) -> bytes:  # fmt: skip
+    """The packet with so many bytes of data behind it."""
+    data = bytes(missing)
+    headers = parse(raw)
+    th = headers.th or 0
+    if protocol == 6:
+        sport, dport, seq = _ports(headers)
+        return build.tcp(str(source), sport, str(target), dport, raw[th + 13], seq=seq, payload=data, **fields)
+    if protocol in _PORTED:
+        sport, dport, _ = _ports(headers)
+        return _PORTED[protocol](str(source), sport, str(target), dport, data, **fields)
+    if protocol in (1, 58):
+        make = build.icmp if protocol == 1 else build.icmpv6
+        return make(str(source), str(target), raw[th], raw[th + 1], rest=_ports(headers)[2], payload=data, **fields)
+    return build.ip_packet(str(source), str(target), protocol, raw[th:] + data, **fields)
 
 
 def _spoiled(raw: bytes, protocol: int, six: bool) -> bytes:
@@ -142,7 +173,11 @@ def _ports(headers: Headers) -> tuple[int, int, int]:
     th = headers.th
     assert th is not None
     raw = headers.raw
-    return int.from_bytes(raw[th : th + 2], "big"), int.from_bytes(raw[th + 2 : th + 4], "big"), int.from_bytes(raw[th + 4 : th + 8], "big")
+    return (
+        int.from_bytes(raw[th : th + 2], "big"),
+        int.from_bytes(raw[th + 2 : th + 4], "big"),
+        int.from_bytes(raw[th + 4 : th + 8], "big"),
+    )
 
 
 # ---- replay --------------------------------------------------------------------------------------------------------
@@ -208,12 +243,18 @@ class _Replay:
             changed = "" if _same_packet(raw, outcome.delivered) else f" as {describe(outcome.delivered)}"
             story.append(f"{describe(raw)} {came}{state} and is delivered to this host{changed}")
         else:
-            story.append(f"{describe(raw)} {came}{state} and is {'rejected' if outcome.verdict == 'reject' else 'dropped'}")
+            story.append(
+                f"{describe(raw)} {came}{state} and is {'rejected' if outcome.verdict == 'reject' else 'dropped'}"
+            )
         last = outcome.path[-1] if outcome.path else None
         if outcome.verdict in ("drop", "reject"):
             if last is not None and last.verdict.startswith(("drop", "policy drop", "reject")):
                 self.witness.decisions.append(Decision(last))
-                where = f"line {last.span.line} of {last.span.file.name}" if last.span else f"the policy of chain {last.chain}"
+                where = (
+                    f"line {last.span.line} of {last.span.file.name}"
+                    if last.span
+                    else f"the policy of chain {last.chain}"
+                )
                 story[-1] += f" by {where}"
             else:
                 story[-1] += " by routing"
@@ -344,6 +385,7 @@ def witness_of(ruleset: Ruleset, answer: Answer, member: Member) -> Witness:
     if passed is not promised:
         story = "; ".join(replay.witness.story)
         raise Disagreement(
-            f"the proof says that this {'gets' if promised else 'does not get'} through, the evaluator says otherwise: {story}"
+            f"the proof says that this {'gets' if promised else 'does not get'} through, "
+            f"the evaluator says otherwise: {story}"
         )
     return replay.witness

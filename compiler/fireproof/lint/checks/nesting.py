@@ -27,7 +27,8 @@ def _table(table: Table) -> Iterator[Diagnostic]:
         path = " → ".join([loop[0].caller.name, *(call.chain.name for call in loop)])
         yield Diagnostic(
             "jump-loop", Severity.ERROR, f"chains call each other in a circle: {path}", loop[0].rule.span, "",
-            "the kernel refuses this once a base chain leads here", tuple(Related("then", c.rule.span) for c in loop[1:8]),
+            "the kernel refuses this once a base chain leads here",
+            tuple(Related("then", c.rule.span) for c in loop[1:8]),
         )  # fmt: skip
         return
     depth: dict[str, tuple[int, Call | None]] = {}

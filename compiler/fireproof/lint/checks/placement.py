@@ -12,7 +12,6 @@ from fireproof.model.statement import (
     FlowOffload,
     Forward,
     Mangle,
-    Match,
     Nat,
     Notrack,
     Queue,
@@ -26,7 +25,6 @@ from fireproof.source.diagnostic import Diagnostic, Related, Severity
 
 CODES = {
     "wrong-place": "a statement in a chain where the kernel refuses it",
-    "no-transport": "a port translation without a match on the transport protocol",
 }
 
 _NAMES: dict[type, str] = {
@@ -52,12 +50,13 @@ def run(ruleset: Ruleset) -> Iterator[Diagnostic]:
                     base = verdicts[name]
                     if base is not None and base.base is not None:
                         where = f"a {base.base.type} chain at {base.base.hook}"
-                        related = (Related(f"`{chain.name}` is reached from here", base.base.span),) if base.base.span else ()
+                        related = (
+                            (Related(f"`{chain.name}` is reached from here", base.base.span),) if base.base.span else ()
+                        )
                         yield Diagnostic(
                             "wrong-place", Severity.ERROR, f"the kernel refuses `{name}` in {where}", rule.span, "",
                             _advice(name), related if base is not chain else (),
                         )  # fmt: skip
-                yield from _transport(table, rule)
 
 
 def _name(statement: Statement) -> str:
@@ -79,46 +78,10 @@ def _allowed(name: str, table: Table, base: Chain) -> bool:
 
 def _advice(name: str) -> str:
     return {
-        "dnat": "dnat works in nat chains at prerouting and output", "redirect": "redirect works in nat chains at prerouting and output",
-        "snat": "snat works in nat chains at postrouting and input", "masquerade": "masquerade works in nat chains at postrouting",
+        "dnat": "dnat works in nat chains at prerouting and output",
+        "redirect": "redirect works in nat chains at prerouting and output",
+        "snat": "snat works in nat chains at postrouting and input",
+        "masquerade": "masquerade works in nat chains at postrouting",
         "reject": "reject works at prerouting, input, forward and output",
         "notrack": "notrack has an effect only before connection tracking: hook prerouting or output, priority raw",
     }.get(name, "")  # fmt: skip
-
-
-
-
-def _transport(table: Table, rule: object) -> Iterator[Diagnostic]:
-    """`dnat to A:PORT` needs to know that there are ports; nft refuses it otherwise."""
-    from fireproof.model.ruleset import Rule
-
-    assert isinstance(rule, Rule)
-    for index, statement in enumerate(rule.statements):
-        # A map that gives address and port together needs none: nft takes it as it is.
-        if isinstance(statement, Nat | Tproxy) and statement.port is not None:
-            if not any(_has_ports(earlier) for earlier in rule.statements[:index]):
-                yield Diagnostic(
-                    "no-transport", Severity.ERROR, "a port is translated, but the rule does not say of which protocol",
-                    rule.span, "", "put `meta l4proto { tcp, udp }` or a port match in front",
-                )  # fmt: skip
-
-
-def _has_ports(statement: Statement) -> bool:
-    """Whether a match makes sure of, or at least speaks of, a transport protocol."""
-    if not isinstance(statement, Match):
-        return False
-    from fireproof.model.expression import Concat, Payload
-    from fireproof.netfilter.headers import HEADERS
-
-    parts = statement.left.parts if isinstance(statement.left, Concat) else (statement.left,)
-    for part in parts:
-        if isinstance(part, Meta) and part.key == "l4proto":
-            return True
-        if isinstance(part, Ct) and part.key == "protocol":
-            return True
-        if isinstance(part, Payload):
-            if part.protocol and HEADERS[part.protocol].base == "th" and part.protocol != "th":
-                return True
-            if (part.protocol, part.name) in (("ip", "protocol"), ("ip6", "nexthdr")):
-                return True
-    return False

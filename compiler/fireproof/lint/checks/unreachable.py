@@ -1,8 +1,8 @@
 """Rules that no packet reaches because earlier ones take them all, and rules that can match nothing.
 
 All earlier rules count together, not one by one. Boxes settle most rules: those that overlap nothing before them, those
-that one rule covers, those with a packet that nothing before takes. For the rest packet sets subtract what overlaps, from
-the few packets of the rule itself, so they stay small. What cannot be proved is not reported.
+that one rule covers, those with a packet that nothing before takes. For the rest packet sets subtract what overlaps,
+from the few packets of the rule itself, so they stay small. What cannot be proved is not reported.
 """
 
 from __future__ import annotations
@@ -182,7 +182,8 @@ class _TableCheck:
                     point
                     for point in one.points
                     if not any(
-                        part[index].exact and holds(part[index].tests, point) for index in bits(block.at(point, earlier))
+                        part[index].exact and holds(part[index].tests, point)
+                        for index in bits(block.at(point, earlier))
                     )
                 ]
 
@@ -245,7 +246,9 @@ def _contradiction(box: Box, entry: Box, interfaces: Interfaces) -> str:
         if register is reg.IIF and known == Intervals.of(0):
             return "packets of this host come in by no interface"
         if register in (reg.IIF, reg.OIF):
-            names = ", ".join(f"`{interfaces.names[n]}`" for low, high in values.pairs for n in range(low, min(high, low + 3) + 1))
+            names = ", ".join(
+                f"`{interfaces.names[n]}`" for low, high in values.pairs for n in range(low, min(high, low + 3) + 1)
+            )
             return f"the host has no interface {names}" if names else "no interface has that name"
         if register is reg.CT_STATE:
             return "packets in that conntrack state do not come here"
@@ -290,4 +293,3 @@ class _Everywhere(dict[Field, int]):
             else:
                 self[key] = self._random.getrandbits(key[2])
         return self[key]
-
