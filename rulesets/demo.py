@@ -15,7 +15,7 @@ from fireproof.lint import check
 from fireproof.model.ruleset import Ruleset
 from fireproof.packet.notation import Notated
 from fireproof.query.ask import Explained, explain
-from fireproof.query.trace import evaluate, in_kernel
+from fireproof.query.trace import Traced, evaluate, in_kernel
 from fireproof.report.text import full
 from fireproof.source.diagnostic import InputError
 from fireproof.syntax.build import load
@@ -99,9 +99,12 @@ def _probe(ruleset: Ruleset, found: list[Explained]) -> tuple[int, int]:
             continue
         for mine, theirs in zip(evaluate(ruleset, packets), in_kernel(ruleset, packets), strict=True):
             count += 1
-            if (mine.verdict, mine.delivered, [o[0] for o in mine.out]) != (theirs.verdict, theirs.delivered, [o[0] for o in theirs.out]):
-                different += 1
+            different += _outcome(mine) != _outcome(theirs)
     return count, different
+
+
+def _outcome(traced: Traced) -> tuple[str, str, list[str | None]]:
+    return traced.verdict, traced.delivered, [oif for oif, _ in traced.out]
 
 
 def _indented(text: str) -> str:

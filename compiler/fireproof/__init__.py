@@ -1,9 +1,9 @@
 """A firewall compiler that proves what it compiles.
 
-    ruleset = fireproof.load("edge.fw")
-    fireproof.ask(ruleset, "connection from zone internet to 203.0.113.2 tcp dport 443").answer
-    fireproof.compile(ruleset, to="nft")
-    fireproof.Evaluator(ruleset).send(packet, iif="eth0").verdict
+ruleset = fireproof.load("edge.fw")
+fireproof.ask(ruleset, "connection from zone internet to 203.0.113.2 tcp dport 443").answer
+fireproof.compile(ruleset, to="nft")
+fireproof.Evaluator(ruleset).send(packet, iif="eth0").verdict
 """
 
 from __future__ import annotations

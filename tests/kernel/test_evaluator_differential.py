@@ -24,7 +24,8 @@ from fireproof.packet.description import describe
 from fireproof.packet.parse import parse
 from fireproof.packet.rewrite import rewrite, translate_icmp_inner
 from fireproof.syntax.build import load_text
-from tests.kernel.generate import HOST, PORTS, ROUTES, Action, Ends, History, Ruleset, RulesetMaker
+from tests.kernel.generate import HOST, PORTS, ROUTES, Ruleset, RulesetMaker
+from tests.kernel.history import Action, Ends, History
 
 RULESETS = int(os.environ.get("FIREPROOF_DIFFERENTIAL_RULESETS", "240"))
 PACKETS = 40

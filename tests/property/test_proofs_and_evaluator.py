@@ -7,16 +7,19 @@ from random import Random
 
 import pytest
 import z3
+from oxidd.bdd import BDDFunction
 
+from fireproof.model.assertion import Question
 from fireproof.model.ruleset import Ruleset
 from fireproof.semantics import register as reg
+from fireproof.semantics.algebra import Algebra, P, V
 from fireproof.semantics.flight import World
 from fireproof.semantics.pipeline import needs_conntrack
 from fireproof.semantics.register import Register
 from fireproof.syntax.build import load_text
 from fireproof.syntax.questions import read_question
 from fireproof.verify.answer import Answer, Member, ask
-from fireproof.verify.diagram import Diagrams
+from fireproof.verify.diagram import Diagrams, Value
 from fireproof.verify.journey import Journey
 from fireproof.verify.members import Membership
 from fireproof.verify.solver import Terms
@@ -70,7 +73,7 @@ def test_packet_sets_and_evaluator_agree_on_every_sampled_connection(seed: int) 
     ruleset = ruleset_of(seed)
     question = read_question(ruleset, "connection")
     algebra = Diagrams()
-    world: World = World(algebra, interfaces_of(ruleset), ruleset.host, needs_conntrack(ruleset))  # type: ignore[type-arg]
+    world: World[BDDFunction, Value] = World(algebra, interfaces_of(ruleset), ruleset.host, needs_conntrack(ruleset))
     journey = Journey(world, ruleset)
     members = Membership(ruleset, journey.flight()).connection(question)
     passed = journey.connection(members, from_here=False).passed
@@ -89,19 +92,21 @@ def test_packet_sets_and_evaluator_agree_on_every_sampled_connection(seed: int) 
     assert members_seen > 5
 
 
+def passing(ruleset: Ruleset, question: Question, algebra: Algebra[P, V]) -> tuple[P, list[str]]:
+    """The connections of a question that get through, by some algebra, and the names of the interfaces."""
+    world = World(algebra, interfaces_of(ruleset), ruleset.host, needs_conntrack(ruleset))
+    journey = Journey(world, ruleset)
+    members = Membership(ruleset, journey.flight()).connection(question)
+    return algebra.both(members, journey.connection(members, from_here=False).passed), list(world.interfaces.names)
+
+
 @pytest.mark.parametrize("seed", list(SEEDS)[:15])
 def test_packet_sets_and_solver_agree(seed: int) -> None:
     ruleset = ruleset_of(seed)
     question = read_question(ruleset, "connection")
-    results = []
-    names: list[str] = []
-    for algebra in (Diagrams(), Terms()):
-        world: World = World(algebra, interfaces_of(ruleset), ruleset.host, needs_conntrack(ruleset))  # type: ignore[type-arg]
-        journey = Journey(world, ruleset)
-        members = Membership(ruleset, journey.flight()).connection(question)
-        results.append((algebra, algebra.both(members, journey.connection(members, from_here=False).passed)))
-        names = list(world.interfaces.names)
-    (diagrams, by_sets), (terms, by_solver) = results
+    diagrams, terms = Diagrams(), Terms()
+    by_sets, names = passing(ruleset, question, diagrams)
+    by_solver, _ = passing(ruleset, question, terms)
     random = Random(seed)
     for _ in range(10):
         values = sample(random, names)

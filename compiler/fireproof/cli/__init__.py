@@ -124,7 +124,8 @@ def _run(given: list[str], output: Output) -> int:
     except SystemExit as stop:  # --help, --version, or a wrong call: already printed
         return stop.code if isinstance(stop.code, int) else 0
     output.options(format=arguments.format, quiet=arguments.quiet, color=arguments.color)
-    # A command makes many small objects, next to none in circles, and ends: looking for circles costs a third of the time.
+    # A command makes many small objects, next to none in circles, and ends: looking for circles costs a third of the
+    # time.
     gc.disable()
     status: int = arguments.run(arguments, output)
     return status

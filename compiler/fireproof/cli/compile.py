@@ -15,9 +15,7 @@ and the output file is replaced whole or left as it was."""
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="the ruleset; - is standard input")
-    parser.add_argument(
-        "--to", choices=("nft", "nft-json"), default="nft", help="what to emit (default: nft)"
-    )
+    parser.add_argument("--to", choices=("nft", "nft-json"), default="nft", help="what to emit (default: nft)")
     parser.add_argument(
         "-o", "--output", metavar="OUT", default="-", help="the file to write (default: standard output)"
     )
@@ -31,9 +29,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
 
     ruleset = load(arguments.file, arguments.host).require()
     try:
-        compiled = compile_ruleset(
-            ruleset, arguments.to, kernel=not arguments.no_kernel, tag=not arguments.no_tags
-        )
+        compiled = compile_ruleset(ruleset, arguments.to, kernel=not arguments.no_kernel, tag=not arguments.no_tags)
     except NotProved as problem:
         output.errors(problem.diagnostics())
         return 3

@@ -84,7 +84,7 @@ def compile_ruleset(ruleset: Ruleset, to: str = "nft", *, kernel: bool = True, t
 
 
 def validate_document(document: dict[str, Any]) -> None:
-    """Checks libnftables JSON against the strict schema: libnftables ignores what it does not know. Raises NotProved."""
+    """Checks JSON against the strict schema: libnftables ignores what it does not know. Raises NotProved."""
     from jsonschema import Draft202012Validator
 
     from fireproof.resources import schema

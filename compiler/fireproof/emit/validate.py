@@ -15,7 +15,6 @@ from oxidd.bdd import BDDFunction
 from oxidd.util import DDMemoryError
 
 from fireproof.extensions.counter import Counter
-from fireproof.extensions.limit import Limit
 from fireproof.extensions.quota import Quota
 from fireproof.model.expression import Element, Interval, MapLookup, SetLiteral
 from fireproof.model.ruleset import Chain, NamedObject, NamedSet, Rule, Ruleset, Table
@@ -216,12 +215,19 @@ def _content(elements: Iterable[Element]) -> object:
 # ---- actions -------------------------------------------------------------------------------------------------------
 def _action(statement: Statement) -> object:
     """A statement in a form in which equal actions are equal."""
+    if isinstance(statement, VerdictMap):
+        if isinstance(statement.map, SetLiteral):
+            return ("vmap", statement.key, _content(statement.map.elements))
+        return ("vmap", statement.key, statement.map)
+    return _settled(statement)
+
+
+def _settled(statement: Statement) -> Statement:
+    """Without what makes no difference: counts so far, defaults written out, the order of flags."""
     if isinstance(statement, Counter):
         return Counter()
     if isinstance(statement, Quota):
         return replace(statement, used=0)
-    if isinstance(statement, Limit):
-        return statement
     if isinstance(statement, Log):
         level = None if statement.level == "warn" else statement.level
         flags = tuple(sorted(statement.flags))
@@ -237,12 +243,8 @@ def _action(statement: Statement) -> object:
     if isinstance(statement, Queue):
         number = statement.number or (Interval(0, 0),)
         return replace(statement, flags=tuple(sorted(statement.flags)), number=number)
-    if isinstance(statement, VerdictMap):
-        if isinstance(statement.map, SetLiteral):
-            return ("vmap", statement.key, _content(statement.map.elements))
-        return ("vmap", statement.key, statement.map)
     if isinstance(statement, SetUpdate | Meter):
-        return replace(statement, stateful=tuple(_action(inner) for inner in statement.stateful))  # type: ignore[arg-type]
+        return replace(statement, stateful=tuple(_settled(inner) for inner in statement.stateful))
     return statement
 
 

@@ -2,7 +2,7 @@
 
 Each block of rules gets, for every field, its interval ends in order and for each of them a bit mask of the rules
 there. A rule then finds all rules of a block that it overlaps by a few look-ups and a few operations on masks, so a
-chain of n rules costs n²/BLOCK small steps, which stays below the cost of reading it up to a few hundred thousand rules.
+chain of n rules costs n²/BLOCK small steps: below the cost of reading it up to a few hundred thousand rules.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ class _Axis:
 
     ends: list[int]
     inside: list[int]
+    """By hull: from the smallest to the largest value of a rule."""
+    exactly: list[int]
+    """By the values themselves."""
     started: list[int]
     ended: list[int]
     anywhere: int
@@ -46,7 +49,8 @@ class Found:
 
 
 def _axis(covers: list[Cover], key: Field) -> _Axis:
-    changes: dict[int, list[int]] = {0: [0, 0]}
+    # For each end: hulls that start and stop there, and values that start and stop there.
+    changes: dict[int, list[int]] = {0: [0, 0, 0, 0]}
     anywhere = 0
     for index, cover in enumerate(covers):
         bit = 1 << index
@@ -54,23 +58,29 @@ def _axis(covers: list[Cover], key: Field) -> _Axis:
         if values is None:
             anywhere |= bit
             continue
-        low, high = values.pairs[0][0], values.pairs[-1][1]
-        changes.setdefault(low, [0, 0])[0] |= bit
-        changes.setdefault(high + 1, [0, 0])[1] |= bit
+        pairs = values.pairs
+        changes.setdefault(pairs[0][0], [0, 0, 0, 0])[0] |= bit
+        changes.setdefault(pairs[-1][1] + 1, [0, 0, 0, 0])[1] |= bit
+        for low, high in pairs:
+            changes.setdefault(low, [0, 0, 0, 0])[2] |= bit
+            changes.setdefault(high + 1, [0, 0, 0, 0])[3] |= bit
     ends = sorted(changes)
     inside: list[int] = []
+    exactly: list[int] = []
     started: list[int] = []
     ended: list[int] = []
-    current = begun = over = 0
+    current = precise = begun = over = 0
     for end in ends:
-        starts, stops = changes[end]
+        starts, stops, values_start, values_stop = changes[end]
         current = current & ~stops | starts
+        precise = precise & ~values_stop | values_start
         begun |= starts
         over |= stops
         inside.append(current)
+        exactly.append(precise)
         started.append(begun)
         ended.append(over)
-    return _Axis(ends, inside, started, ended, anywhere)
+    return _Axis(ends, inside, exactly, started, ended, anywhere)
 
 
 def _crowd(axis: _Axis) -> int:
@@ -88,12 +98,13 @@ class Block:
         axes = {key: _axis(covers, key) for key in keys}
         # The field that tells most rules apart first: most look-ups then end with it.
         self.axes = dict(sorted(axes.items(), key=lambda item: _crowd(item[1])))
-        self.exact = sum(1 << index for index, cover in enumerate(covers) if cover.exact and _single(cover))
+        self.exact = sum(1 << index for index, cover in enumerate(covers) if cover.exact)
+        self.single = sum(1 << index for index, cover in enumerate(covers) if cover.exact and _single(cover))
 
     def overlapping(self, tests: dict[Field, Intervals], earlier: int) -> tuple[int, int]:
         """Masks of the covers among `earlier` that overlap these tests (as hulls), and of those that hold them."""
         overlap = earlier
-        alone = earlier & self.exact
+        alone = earlier & self.single
         for key, axis in self.axes.items():
             values = tests.get(key)
             if values is None:
@@ -115,14 +126,14 @@ class Block:
         return overlap, alone
 
     def at(self, point: dict[Field, int], earlier: int) -> int:
-        """The covers whose hulls contain a point."""
+        """The covers that contain a point."""
         mask = earlier
         for key, axis in self.axes.items():
             value = point.get(key)
             if value is None:
                 mask &= axis.anywhere
             else:
-                mask &= axis.inside[bisect_right(axis.ends, value) - 1] | axis.anywhere
+                mask &= axis.exactly[bisect_right(axis.ends, value) - 1] | axis.anywhere
             if not mask:
                 return 0
         return mask
@@ -132,8 +143,9 @@ def _single(cover: Cover) -> bool:
     return all(len(values.pairs) == 1 for values in cover.tests.values())
 
 
-def holds(tests: dict[Field, Intervals], point: dict[Field, int]) -> bool:
-    return all(key in point and point[key] in values for key, values in tests.items())
+def holds_all(cover: Cover, tests: dict[Field, Intervals]) -> bool:
+    """Whether the cover takes everything that these tests allow."""
+    return all(key in tests and values.covers(tests[key]) for key, values in cover.tests.items())
 
 
 def bits(mask: int) -> list[int]:

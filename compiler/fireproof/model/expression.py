@@ -7,7 +7,6 @@ names them (`fireproof.netfilter.datatypes`). Offsets and widths are in bits.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Union
 
 
 # ---- selectors -----------------------------------------------------------------------------------------------------
@@ -182,7 +181,7 @@ class Name:
     prefix: bool = False
 
 
-Part = Union[Interval, Name]
+Part = Interval | Name
 Key = tuple[Part, ...]
 """One part for each component of a concatenation."""
 
@@ -222,9 +221,9 @@ class Element:
     stateful: tuple[object, ...] = ()
 
 
-Expression = Union[
-    Payload, Meta, Ct, HeaderOption, Fib, Routing, SocketKey, OsFingerprint, Ipsec, Numgen, Hash, Binary, Concat,
-    MapLookup, Constant,
-]  # fmt: skip
-Right = Union[Key, SetReference, SetLiteral]
+Expression = (
+    Payload | Meta | Ct | HeaderOption | Fib | Routing | SocketKey | OsFingerprint | Ipsec | Numgen | Hash | Binary
+    | Concat | MapLookup | Constant
+)  # fmt: skip
+Right = Key | SetReference | SetLiteral
 """The right-hand side of a match."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Union
+from typing import Any
 
 from fireproof.model.expression import (
     Expression,
@@ -97,7 +97,10 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class ObjectReference:
-    """Use of a named object. `kind`: counter, quota, limit, ct helper, ct timeout, ct expectation, synproxy, secmark."""
+    """Use of a named object.
+
+    `kind`: counter, quota, limit, ct helper, ct timeout, ct expectation, synproxy or secmark.
+    """
 
     kind: str
     name: str | Expression
@@ -221,7 +224,7 @@ class Moment:
     counted: Callable[[int], bool]
 
 
-Statement = Union[
-    Match, Verdict, VerdictMap, Mangle, Nat, Reject, Log, Notrack, Queue, ObjectReference, SetUpdate, Meter, Tproxy,
-    Synproxy, Duplicate, Forward, FlowOffload, ResetOption, ForeignMatch, ExtensionStatement,
-]  # fmt: skip
+Statement = (
+    Match | Verdict | VerdictMap | Mangle | Nat | Reject | Log | Notrack | Queue | ObjectReference | SetUpdate | Meter
+    | Tproxy | Synproxy | Duplicate | Forward | FlowOffload | ResetOption | ForeignMatch | ExtensionStatement
+)  # fmt: skip

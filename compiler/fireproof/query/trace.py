@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Any
 
 from fireproof.packet.description import describe
-from fireproof.packet.notation import NotationError, Notated, parse_packet
+from fireproof.packet.notation import Notated, NotationError, parse_packet
 from fireproof.source.diagnostic import input_error
 from fireproof.source.text import SourceFile, Span
 
@@ -141,7 +141,7 @@ def ports_and_routes(host: Host) -> tuple[list[Port], list[Route]]:
 
 
 def in_kernel(ruleset: Ruleset, packets: Sequence[Notated]) -> Iterator[Traced]:
-    """Runs packets through the real kernel, in a namespace that is thrown away. Raises InputError where that cannot be."""
+    """Runs packets through the real kernel, in a throw-away namespace. Raises InputError where that cannot be."""
     from fireproof.emit.compile import compile_ruleset
     from fireproof.emit.place import place_of
     from fireproof.kernel import KernelUnavailable, NftRefused, Oracle
@@ -202,7 +202,8 @@ def trace_document(found: Sequence[Traced]) -> dict[str, Any]:
                 "delivered": one.delivered,
                 "state": one.state,
                 "out": [
-                    {"iif" if oif is None else "oif": (one.packet.iif or "lo") if oif is None else oif, "packet": describe(raw)}
+                    {"iif": one.packet.iif or "lo", "packet": describe(raw)} if oif is None
+                    else {"oif": oif, "packet": describe(raw)}
                     for oif, raw in one.out
                 ],
                 "path": [

@@ -346,7 +346,8 @@ def _ct(flight: Flight[P, V], expression: Ct) -> tuple[V, P]:
 TUPLE_KEYS = {
     direction: {
         "ip saddr": Register(f"ct {direction} ip saddr", 32), "ip daddr": Register(f"ct {direction} ip daddr", 32),
-        "ip6 saddr": Register(f"ct {direction} ip6 saddr", 128), "ip6 daddr": Register(f"ct {direction} ip6 daddr", 128),
+        "ip6 saddr": Register(f"ct {direction} ip6 saddr", 128),
+        "ip6 daddr": Register(f"ct {direction} ip6 daddr", 128),
         "proto-src": Register(f"ct {direction} proto-src", 16), "proto-dst": Register(f"ct {direction} proto-dst", 16),
     }
     for direction in ("original", "reply")

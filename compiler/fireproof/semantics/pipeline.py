@@ -83,7 +83,8 @@ def stages(ruleset: Ruleset, hook: str, conntrack: bool) -> list[Stage]:
 class Fate(Generic[P, V]):
     """What became of a packet, as conditions that exclude one another.
 
-    `forwarded` left through the interface in its flight's `oif`, `local` reached a socket, `sent` was made here and left.
+    `forwarded` left through the interface in its flight's `oif`, `local` reached a socket, `sent` was made here and
+    left.
     """
 
     forwarded: P

@@ -1,7 +1,7 @@
 """Where a packet goes, from the host facts: local delivery, the way out, martians, and what `fib` answers.
 
-Without host facts every choice is possible. Sources: routing behaviour as observed on Linux 6.18 (martians are dropped by
-routing after prerouting; a source address of the host itself is one, in IPv4).
+Without host facts every choice is possible. Sources: routing behaviour as observed on Linux 6.18 (martians are dropped
+by routing after prerouting; a source address of the host itself is one, in IPv4).
 """
 
 from __future__ import annotations

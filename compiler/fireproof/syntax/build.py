@@ -32,7 +32,7 @@ from fireproof.syntax.scope import Context, Expansion, MeaningError, Placed, Sco
 
 ENVIRONMENT = frozenset(("missing-include", "host-name"))
 """Diagnostics that speak of the machine rather than the text: warnings to lint, errors to whatever needs the answer."""
-MAX_ERRORS = 10
+MAX_ERRORS = 8
 """Errors after which reading stops, about a screen; half of them are enough where no table was understood."""
 
 

@@ -87,6 +87,8 @@ def _include(builder: Builder, file: SourceFile, head: Head, inside: Inside) -> 
     if quoted[0] != '"':
         raise Problem("syntax", "a file name in quotes is needed", span.start, span.end)
     head.end()
+    if not quoted.isprintable():
+        raise Problem("syntax", "a file name has no control characters", span.start, span.end)
     builder.including.append(os.path.realpath(file.name))
     try:
         for path in reading.included(unquote(quoted), file):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from oxidd.bdd import BDDFunction
 from oxidd.util import DDMemoryError
 
 from fireproof.model.assertion import Claim, Question
@@ -20,7 +21,7 @@ from fireproof.semantics.flight import Flight, World
 from fireproof.semantics.interval import Intervals
 from fireproof.semantics.pipeline import Fate, needs_conntrack
 from fireproof.semantics.register import Register
-from fireproof.verify.diagram import NODES, Choice, Diagrams, OutOfNodes
+from fireproof.verify.diagram import NODES, Choice, Diagrams, OutOfNodes, Value
 from fireproof.verify.journey import Journey
 from fireproof.verify.members import Membership, mentioned_interfaces, opens_here
 from fireproof.verify.tracking import RoleTracker, never_tracked
@@ -85,7 +86,7 @@ def ask(ruleset: Ruleset, question: Question, nodes: int = NODES, seconds: float
         return Answer(question, "unknown", reason=f"the packet sets grew beyond {nodes} nodes")
 
 
-def _world(ruleset: Ruleset, question: Question, algebra: Diagrams) -> World:  # type: ignore[type-arg]
+def _world(ruleset: Ruleset, question: Question, algebra: Diagrams) -> World[BDDFunction, Value]:
     return World(
         algebra, interfaces_of(ruleset, mentioned_interfaces(question)), ruleset.host, needs_conntrack(ruleset)
     )
@@ -114,16 +115,16 @@ def _connection(ruleset: Ruleset, question: Question, nodes: int) -> Answer:
 def _judge(
     question: Question,
     algebra: Diagrams,
-    world: World,
-    members: object,
-    passed: object,
+    world: World[BDDFunction, Value],
+    members: BDDFunction,
+    passed: BDDFunction,
     state: int,
-    from_here: bool,  # type: ignore[type-arg]
+    from_here: bool,
 ) -> Answer:
-    good = members & passed  # type: ignore[operator]
-    bad = members & ~passed  # type: ignore[operator]
+    good = members & passed
+    bad = members & ~passed
     names = list(world.interfaces.names)
-    if not members.satisfiable():  # type: ignore[attr-defined]
+    if not members.satisfiable():
         return Answer(question, "never", empty=True, interfaces=names)
     if not bad.satisfiable():
         verdict = "always"
@@ -133,11 +134,11 @@ def _judge(
         verdict = "depends"
     answer = Answer(question, verdict, interfaces=names)
     if verdict == "depends":
-        answer.depends_on = algebra.hangs_on(good, members)  # type: ignore[arg-type]
+        answer.depends_on = algebra.hangs_on(good, members)
     if good.satisfiable():
-        answer.passing = _member(algebra, world, good, question.subject, state, from_here)
+        answer.passing = _member(algebra, good, question.subject, state, from_here)
     if bad.satisfiable():
-        answer.failing = _member(algebra, world, bad, question.subject, state, from_here)
+        answer.failing = _member(algebra, bad, question.subject, state, from_here)
     return answer
 
 
@@ -238,7 +239,7 @@ def _packet(ruleset: Ruleset, question: Question, nodes: int, seconds: float) ->
             members = members & can_be_new(membership, loose)
         elif state == reg.UNTRACKED:
             members = members & never_tracked(flight)
-        tracker = RoleTracker(state)
+        tracker: RoleTracker[BDDFunction, Value] = RoleTracker(state)
         pipeline = journey.pipeline(tracker, "packet")
         fate = (pipeline.send if from_here else pipeline.receive)(flight, members)
         passed = fate.forwarded | fate.local | fate.sent
@@ -290,18 +291,18 @@ _NICE: tuple[tuple[Register, tuple[int, ...]], ...] = (
 """Values that people like to read, tried in order: documentation addresses, well-known ports."""
 
 
-def _member(algebra: Diagrams, world: World, where: object, subject: str, state: int, from_here: bool) -> Member:  # type: ignore[type-arg]
+def _member(algebra: Diagrams, where: BDDFunction, subject: str, state: int, from_here: bool) -> Member:
     # Choices fall the usual way where that is possible: nothing taken, nothing changed.
     for name in list(algebra.choices):
         index, _ = algebra.choices[name]
         off = algebra.manager.not_var(index)
-        if (where & off).satisfiable():  # type: ignore[operator]
-            where = where & off  # type: ignore[operator]
+        if (where & off).satisfiable():
+            where = where & off
     for register, values in _NICE:
         for value in values:
-            narrowed = where & algebra.member(algebra.arriving(register), register.bits, Intervals.of(value))  # type: ignore[operator]
+            narrowed = where & algebra.member(algebra.arriving(register), register.bits, Intervals.of(value))
             if narrowed.satisfiable():
                 where = narrowed
                 break
-    registers, choices = algebra.assignment(where)  # type: ignore[arg-type]
+    registers, choices = algebra.assignment(where)
     return Member(registers, choices, subject, state, from_here)

@@ -149,7 +149,7 @@ def answer_to(raw: bytes) -> bytes:
         kind = ICMP_REPLIES.get((headers.l4proto, headers.raw[headers.th]), headers.raw[headers.th])
         make = build.icmp if headers.l4proto == 1 else build.icmpv6
         return make(target, source, kind, 0, rest=_ports(headers)[2])
-    return build.ip_packet(target, source, headers.l4proto, bytes(20))
+    return build.ip_packet(target, source, headers.l4proto or 0, bytes(20))
 
 
 def next_of(raw: bytes) -> bytes:

@@ -16,7 +16,7 @@ from fireproof.lint.boxes import DOMAINS, Box, Field
 from fireproof.lint.calls import Calls, calls_of, hooks_reaching
 from fireproof.lint.chain_rules import Lowered, Lowering, written_registers
 from fireproof.lint.checks.nesting import _loop
-from fireproof.lint.coverage import BLOCK, Block, Cover, bits, holds
+from fireproof.lint.coverage import BLOCK, Block, Cover, bits, holds_all
 from fireproof.model.ruleset import Chain, Ruleset, Table
 from fireproof.model.statement import Verdict
 from fireproof.netfilter.hooks import CONNTRACK_PRIORITY
@@ -35,6 +35,8 @@ CODES = {
 }
 SAMPLES = 3
 """Packets of a rule that are tried before its neighbours are subtracted exactly."""
+TRIED = 16
+"""Rules with several values in a field that are tried one by one for taking all of another."""
 NAMED = 8
 """Blocking rules that a finding names."""
 
@@ -54,9 +56,16 @@ class _Pending:
     number: int
     tests: dict[Field, Intervals]
     points: list[dict[Field, int]] = field(default_factory=list)
+    overlaps: bool = False
     overlapping: list[Cover] = field(default_factory=list)
+    """Filled in only for the rules that have to be examined exactly."""
     alone: Cover | None = None
     doubtful: bool = False
+
+    @property
+    def undecided(self) -> bool:
+        """Nothing takes all of it alone, and no packet of it is known that nothing takes."""
+        return self.overlaps and self.alone is None and (not self.points or self.doubtful)
 
 
 class _TableCheck:
@@ -145,16 +154,17 @@ class _TableCheck:
             pending.append(_Pending(lowered, number, box.tests))
             covers += self.lowering.covers(lowered, number)
         self._overlaps(pending, covers)
+        self._collect([one for one in pending if one.undecided], covers)
         for one in pending:
             if one.alone is not None:
                 yield self._finding(one, [one.alone.number], chain)
-            elif one.overlapping and (not one.points or one.doubtful):
+            elif one.undecided:
                 blockers = self._subtract(one, chain, entry)
                 if blockers:
                     yield self._finding(one, blockers, chain)
 
     def _overlaps(self, pending: list[_Pending], covers: list[Cover]) -> None:
-        """Fills in what overlaps each rule, block by block, so that one block's index is alive at a time."""
+        """Settles most rules, block by block, so that one block's index is alive at a time."""
         for start in range(0, len(covers), BLOCK):
             part = covers[start : start + BLOCK]
             block = Block(part)
@@ -174,18 +184,22 @@ class _TableCheck:
                 if not overlap:
                     continue
                 one.doubtful = one.doubtful or bool(overlap & inexact)
-                if not one.overlapping:
+                if not one.overlaps:
+                    one.overlaps = True
                     one.points = _points(one)
-                numbers = bits(overlap)
-                one.overlapping += [part[index] for index in numbers]
-                one.points = [
-                    point
-                    for point in one.points
-                    if not any(
-                        part[index].exact and holds(part[index].tests, point)
-                        for index in bits(block.at(point, earlier))
-                    )
-                ]
+                taken = [block.at(point, earlier & block.exact) for point in one.points]
+                one.alone = _one_for_all(part, taken, one.tests)
+                one.points = [point for point, mask in zip(one.points, taken, strict=True) if not mask]
+
+    def _collect(self, undecided: list[_Pending], covers: list[Cover]) -> None:
+        """Lists what overlaps the rules that are left."""
+        for start in range(0, len(covers) if undecided else 0, BLOCK):
+            part = covers[start : start + BLOCK]
+            block = Block(part)
+            for one in undecided:
+                earlier = sum(1 << index for index, cover in enumerate(part) if cover.number < one.number)
+                overlap, _ = block.overlapping(one.tests, earlier)
+                one.overlapping += [part[index] for index in bits(overlap) if _meet(part[index], one)]
 
     # ---- exactly ---------------------------------------------------------------------------------------------------
     def _prover(self) -> Exact:
@@ -226,6 +240,20 @@ class _TableCheck:
         )  # fmt: skip
         related = tuple(Related("blocked by this rule", rule.span) for rule in rules[:NAMED])
         return Diagnostic("unreachable-rule", Severity.WARNING, message, one.lowered.rule.span, "", advice, related)
+
+
+def _meet(cover: Cover, one: _Pending) -> bool:
+    return all(key not in one.tests or values & one.tests[key] for key, values in cover.tests.items())
+
+
+def _one_for_all(covers: list[Cover], taken: list[int], tests: dict[Field, Intervals]) -> Cover | None:
+    """A cover that takes every packet of a rule, sought among those that take all the sampled ones."""
+    common = -1
+    for mask in taken:
+        common &= mask
+    if common <= 0:
+        return None
+    return next((covers[index] for index in bits(common)[:TRIED] if holds_all(covers[index], tests)), None)
 
 
 def _verdict(rule: object) -> str:
