@@ -38,7 +38,7 @@ def schema(name: str) -> dict[str, Any]:
     return loaded
 
 
-def prebuilt_tables() -> str | None:
+def prebuilt_tables() -> bytes | None:
     """The parser's tables as they were made for the wheel; None in a checkout, which makes its own."""
-    file = _FOLDERS[0] / "nft-tables.json"
-    return file.read_text(encoding="utf-8") if file.is_file() else None
+    file = _FOLDERS[0] / "nft-tables"
+    return file.read_bytes() if file.is_file() else None

@@ -77,6 +77,8 @@ class NamedSet:
     comment: str | None = None
     typeof: str | None = None
     data_typeof: str | None = None
+    updated: bool = False
+    """Some rule adds to it or takes from it, so its text does not tell what it holds."""
 
     @property
     def is_map(self) -> bool:

@@ -516,4 +516,4 @@ def within(flight: Flight[P, V], interval: object, bits: int, name: str) -> V:
 
 def is_dynamic(named: NamedSet) -> bool:
     """Whether the packet path or time changes what the set holds, so that its text does not tell."""
-    return "dynamic" in named.flags or "timeout" in named.flags or named.timeout is not None
+    return named.updated or "dynamic" in named.flags or "timeout" in named.flags or named.timeout is not None

@@ -30,7 +30,7 @@ def _net(text: str) -> tuple[int, int]:
     return int(network.network_address), int(network.broadcast_address)
 
 
-LOOPBACK4, ZERO4, MULTICAST4 = _net("127.0.0.0/8"), _net("0.0.0.0/8"), _net("224.0.0.0/4")
+LOOPBACK4, ZERO4, MULTICAST4 = _net("127.0.0.0/8"), _net("0.0.0.0/32"), _net("224.0.0.0/4")
 BROADCAST4 = (0xFFFFFFFF, 0xFFFFFFFF)
 LOOPBACK6, UNSPECIFIED6 = (1, 1), (0, 0)
 MULTICAST6, LINK_LOCAL6 = _net("ff00::/8"), _net("fe80::/10")
@@ -40,8 +40,8 @@ ALL_HOSTS4 = _net("224.0.0.1/32")
 
 
 _NO_SOURCE4, _NO_DESTINATION4 = Intervals([LOOPBACK4, MULTICAST4, BROADCAST4, ZERO4]), Intervals([LOOPBACK4, ZERO4])
-_NO_SOURCE6, _NO_DESTINATION6 = Intervals([LOOPBACK6, MULTICAST6]), Intervals([LOOPBACK6, UNSPECIFIED6])
-_TO_MANY4, _ALWAYS_JOINED6 = Intervals([BROADCAST4, MULTICAST4]), Intervals([ALL_NODES6, SOLICITED6, ALL_ROUTERS6])
+_NO_SOURCE6, _NO_DESTINATION6 = Intervals([LOOPBACK6, MULTICAST6]), Intervals([LOOPBACK6])
+_TO_MANY4, _ALWAYS_JOINED6 = Intervals([BROADCAST4, MULTICAST4, ZERO4]), Intervals([ALL_NODES6, SOLICITED6, ALL_ROUTERS6])
 
 
 @lru_cache(maxsize=32)
@@ -132,7 +132,7 @@ def martian(flight: Flight[P, V]) -> P:
     outside = algebra.negate(algebra.member(flight.read(reg.IIF), reg.IIF.bits, loopback))
     sources = [_NO_SOURCE4]
     if host is not None:
-        sources.append(received_addresses(host))
+        sources.append(local_addresses(host, 4))
     four = _either(
         flight,
         *[_address(flight, 4, True, values) for values in sources],
@@ -185,6 +185,8 @@ def route(flight: Flight[P, V]) -> Routed[P, V]:
     local = _either(
         flight,
         _address(flight, 4, False, received_addresses(host)),
+        # Only from 0.0.0.0, else it is a martian: an old way to say broadcast.
+        _address(flight, 4, False, Intervals([ZERO4])),
         _address(flight, 6, False, local_addresses(host, 6)),
         special,
     )

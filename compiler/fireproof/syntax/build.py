@@ -23,6 +23,7 @@ from fireproof.syntax.blocks import Line
 from fireproof.syntax.commands import command
 from fireproof.syntax.directives import directive
 from fireproof.syntax.elements import Kept
+from fireproof.syntax.expectation import whole_text
 from fireproof.syntax.grammar import Node, ShapeCache, SyntaxProblem, parse
 from fireproof.syntax.head import Head, Problem
 from fireproof.syntax.host import read_host
@@ -122,7 +123,9 @@ class Builder:
     def finish(self) -> None:
         for named in self.unmerged:
             named.elements = sets.merge(named.elements)
-        check_references(self.ruleset, self.diagnostics)
+        # A name that was not understood would only be missed again wherever it is used.
+        if not self.diagnostics.errors:
+            check_references(self.ruleset, self.diagnostics)
 
     # ---- what is wrong ---------------------------------------------------------------------------------------------
     def guard(self, file: SourceFile, line: Line, action: Callable[[], None]) -> None:
@@ -158,9 +161,10 @@ class Builder:
     def meaning_problem(self, file: SourceFile, base: int, end: int, problem: MeaningError) -> None:
         if problem.code == "broken" and self.diagnostics.errors:
             return
+        help = whole_text(file.text[base : min(end, base + 400)]) or problem.help
         span, elsewhere = self._place(file, base, end, problem.node)
         related = (Related("used here", Span(file, base, end)),) if elsewhere else ()
-        self.note(Diagnostic(problem.code, Severity.ERROR, problem.message, span, "", problem.help, related))
+        self.note(Diagnostic(problem.code, Severity.ERROR, problem.message, span, "", help, related))
 
     def _place(self, file: SourceFile, base: int, end: int, node: Any) -> tuple[Span, bool]:
         """The span of a tree node of the statement at `base`; True when it lies in a definition elsewhere."""

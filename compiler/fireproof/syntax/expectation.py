@@ -14,7 +14,7 @@ from typing import Any
 WIDTH = 90
 """Longest label in columns."""
 
-_STATEMENT = frozenset(("VERDICT", "JUMP", "NAT"))
+_STATEMENT = frozenset(("VERDICT", "JUMP", "NAT", "NAT_TO"))
 _FIELD = frozenset(("PROTO", "META_WORD", "EXTHDR", "RAW", "ARP_ADDRESS"))
 _VALUE = frozenset((
     "NUMBER", "TIME", "IPV4", "IPV6", "MAC", "CLASSID", "QUOTED", "WILDCARD", "VARIABLE", "SETREF", "WORD", "BOOLEAN",
@@ -56,30 +56,33 @@ def words(terminals: Iterable[Any], names: set[str]) -> list[str]:
 
 def label(terminals: Iterable[Any], names: set[str], entry: str) -> str:
     """`expected …`: the likeliest things, most telling first."""
+    if entry == "table_line":
+        return "expected chain, set, map, flowtable, counter, quota, limit, ct …, `flags` or `comment`"
     left = set(names) - {"BINARY", "ICMPX"}
     found: list[str] = []
     literals = {t.name: t.pattern.value for t in terminals if t.pattern.type == "str"}
     if left >= _STATEMENT:
-        found.append("a match, a statement or a verdict" if entry == "rule" else "a match")
+        found += ["a match", "a statement", "a verdict"] if entry == "rule" else ["a match"]
         left -= _STATEMENT | _FIELD | _VALUE | {"SET_OPERATION", "BOOLEAN"}
-        left -= {name for name in left if literals.get(name, "").isalpha() and literals[name] != "comment"}
+        left &= {"$END"}
     elif len(left & _FIELD) > 2 and left & {"NUMBER", "IPV4"}:
         found.append("a value or a field such as `ip saddr`")
-        left -= _FIELD | _VALUE | {"NAT"}
+        left -= _FIELD | _VALUE | _STATEMENT
         left -= {name for name in left if literals.get(name, "").isalpha()}
     elif len(left & _FIELD) > 2:
         found.append("a field such as `ip saddr`")
-        left -= _FIELD | {"NAT", "LPAR"}
+        left -= _FIELD | _STATEMENT | {"LPAR"}
         left -= {name for name in left if literals.get(name, "").isalpha()}
     if len(left & _VALUE) > 5:
         if "OPERATOR" in left:
             found.append("a comparison")
             left -= {"OPERATOR", "NOT"}
         found.append("a value")
-        left -= _VALUE | {"PROTO", "EXTHDR", "NAT", "VERDICT", "JUMP"}
+        left -= _VALUE | _STATEMENT | {"PROTO", "EXTHDR"}
     plain = sorted(f"`{literals[name]}`" for name in left if name in literals and name != "__ANON_0")
     # A closing mark or a separator says more than a keyword.
-    plain.sort(key=lambda word: word[1].isalnum())
+    marks = [word for word in plain if not word[1].isalnum()]
+    plain = marks if marks and len(plain) > 4 else [*marks, *(word for word in plain if word not in marks)]
     found += [_NAMES[name] for name in sorted(left) if name in _NAMES and name != "$END"]
     found += plain
     if "$END" in left:
@@ -103,11 +106,14 @@ _LINE_WORDS = frozenset((
     "type", "typeof", "flags", "elements", "policy", "timeout", "gc-interval", "size", "auto-merge", "comment",
     "device", "devices", "hook", "counter", "l3proto", "protocol", "dport", "zone", "address", "route",
 ))  # fmt: skip
+_BLOCKS = ("chain", "set", "map", "flowtable", "counter", "quota", "limit", "synproxy", "secmark")
 _IPTABLES = re.compile(
     r"\s*(?:(?:ip|ip6|arp|eb)tables(?:-\w+)?\b|-[AIDPNF] [A-Z]|:[A-Z]+ (?:ACCEPT|DROP|-)"
     r"|\*(?:filter|nat|mangle|raw)\b|COMMIT\b)"
 )
 _TEMPLATE = re.compile(r"\{\{|\{%|<%|\$\{\w+\}|@@\w+@@")
+_OPTION = re.compile(r"\s(?:-[jgpsdiom] [\w./]+|--[a-z-]{3,})")
+_VERDICTS = frozenset(("accept", "drop", "jump", "goto", "return", "continue"))
 _TYPOGRAPHIC = "“”„‟«»‘’‚"
 _FAMILIAR = {
     "&&": "conditions of a rule all have to hold: write them one after the other",
@@ -136,27 +142,34 @@ def help_for(text: str, at: int, piece: str, known: list[str], names: set[str], 
         return 'use plain quotes: "…"'
     if piece[0] == '"' and (len(piece) < 2 or piece[-1] != '"'):
         return "this quote is never closed on its line"
-    familiar = _FAMILIAR.get(text[at : at + 2])
+    familiar = _FAMILIAR.get(text[at : at + 2]) or _FAMILIAR.get(text[max(0, at - 1) : at + 1])
     if familiar:
         return familiar
+    if entry == "rule" and _OPTION.search(text[:400]):
+        return "this looks like an option of iptables, not nft"
     if piece == "=" and "OPERATOR" in names:
         return "to compare, write `==` or leave it out"
     if piece == "=" and text[:at].split()[-1:] == ["elements"]:
         return ""
     if piece == "{" and "EQUAL" in names:
         return "a `=` is missing before the list"
-    if piece == "-" and entry == "rule" and re.match(r"-[a-z]\s|--?[a-z]{2,}", text[at:]):
-        return "this looks like an option of iptables, not nft"
     if piece in _LINE_WORDS and entry != "rule" and "$END" in names:
         return f"a `;` or a line end is missing before `{piece}`"
+    if entry == "table_line":
+        known = [*known, *_BLOCKS]
+    elif entry == "rule" and at == 0:
+        known = [*known, "type", "policy", "device", "flags"]
     near = nearest(piece, known)
     if near:
         return f"did you mean `{near}`?"
-    if "COLON" in names and (
-        piece in ("accept", "drop", "jump", "goto", "return", "continue") or piece[0] in '$"' or piece[0].isdigit()
-    ):
+    if not (piece[0].isalnum() or piece[0] in "$\"@"):
+        return ""
+    in_map = re.search(r"\bv?map\s*\{[^{}]*\Z|\A[^{}]*\Z", text[:at]) is not None
+    if "COLON" in names and in_map and "{" in text[:at]:
         return "a `:` is missing before it"
-    if "COMMA" in names and ("RBRACE" in names) and (piece[0].isalnum() or piece[0] in '$"@'):
+    if "RBRACE" in names and piece in _VERDICTS:
+        return "a `}` is missing before it"
+    if "COMMA" in names and "RBRACE" in names:
         return "a `,` is missing before it"
     return ""
 

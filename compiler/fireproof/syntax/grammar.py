@@ -1,6 +1,6 @@
 """The lark parser, and the parse of one statement at a time.
 
-Building LALR tables costs half a second, so they are kept as JSON: inside the wheel, or in the user's cache directory.
+Building LALR tables costs half a second, so they are kept: inside the wheel, or in the user's cache directory.
 Rulesets repeat themselves: statements that differ only in numbers, addresses, set names and quoted text have one
 *shape*, and lark parses each shape once. The tree of a shape has `Slot`s where such literals stand.
 """
@@ -8,7 +8,7 @@ Rulesets repeat themselves: statements that differ only in numbers, addresses, s
 from __future__ import annotations
 
 import hashlib
-import json
+import marshal
 import os
 import re
 import stat
@@ -81,33 +81,20 @@ def _fingerprint(grammar: str) -> str:
     return hashlib.sha256(f"{lark.__version__}\n{ENTRY_POINTS}\n{grammar}".encode()).hexdigest()
 
 
-def build_tables() -> str:
-    """The LALR tables of the grammar as JSON text, for the wheel and the cache."""
+def build_tables() -> bytes:
+    """The LALR tables of the grammar, for the wheel and the cache."""
     grammar = grammar_text("nft.lark")
     data, memo = Lark(grammar, **_OPTIONS).memo_serialize([lark.lexer.TerminalDef, lark.grammar.Rule])
-    return json.dumps({"fingerprint": _fingerprint(grammar), "data": _encode(data), "memo": _encode(memo)})
+    return marshal.dumps({"fingerprint": _fingerprint(grammar), "data": _plain(data), "memo": _plain(memo)}, 4)
 
 
-def _encode(value: Any) -> Any:
-    """JSON has only text keys and no tuples: dictionaries become lists of pairs under a mark."""
+def _plain(value: Any) -> Any:
+    """Only the types that marshal knows: lark counts with defaultdicts and text subclasses."""
     if isinstance(value, dict):
-        if all(isinstance(key, str) for key in value):
-            return {key: _encode(item) for key, item in value.items()}
-        return {"\0": [[key, _encode(item)] for key, item in value.items()]}
+        return {_plain(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [_encode(item) for item in value]
-    return value
-
-
-def _decode(value: Any) -> Any:
-    if isinstance(value, dict):
-        pairs = value.get("\0")
-        if pairs is not None:
-            return {key: _decode(item) for key, item in pairs}
-        return {key: _decode(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_decode(item) for item in value]
-    return value
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, str) else value
 
 
 def _cache_file() -> Path | None:
@@ -115,56 +102,61 @@ def _cache_file() -> Path | None:
         root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     except RuntimeError:
         return None
-    return root / "fireproof" / "nft-tables.json" if root.is_absolute() else None
+    return root / "fireproof" / "nft-tables" if root.is_absolute() else None
 
 
-def _read_cache(path: Path) -> str | None:
-    """The cached tables, if nobody but this user or root can have written them."""
+def _read_cache(path: Path) -> bytes | None:
+    """The cached tables, if nobody but this user or root can have written them: they are trusted as compiled code is."""
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open("rb") as file:
             status = os.fstat(file.fileno())
             if status.st_uid not in (os.geteuid(), 0) or stat.S_IMODE(status.st_mode) & 0o022:
                 return None
             return file.read()
-    except (OSError, UnicodeDecodeError):
+    except OSError:
         return None
 
 
-def _write_cache(path: Path, text: str) -> None:
+def _write_cache(path: Path, tables: bytes) -> None:
     """Best effort: a read-only home only costs time."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         temporary = path.with_name(f"{path.name}.{os.getpid()}")
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(tables)
         temporary.replace(path)
     except OSError:
         pass
 
 
-def _restore(stored: dict[str, Any]) -> Lark:
-    # The way in that lark's own generated stand-alone parsers take.
-    parser: Lark = Lark._load_from_dict(_decode(stored["data"]), _decode(stored["memo"]))  # type: ignore[no-untyped-call]
-    return parser
+def _restore(tables: bytes, fingerprint: str) -> Lark | None:
+    """The parser of these tables, unless they belong to another grammar or release of lark."""
+    try:
+        stored = marshal.loads(tables)
+        if stored["fingerprint"] != fingerprint:
+            return None
+        # The way in that lark's own generated stand-alone parsers take.
+        parser: Lark = Lark._load_from_dict(stored["data"], stored["memo"])  # type: ignore[no-untyped-call]
+        return parser
+    except (ValueError, EOFError, KeyError, TypeError, AttributeError):
+        return None
 
 
 @cache
 def parser() -> Lark:
     fingerprint = _fingerprint(grammar_text("nft.lark"))
     path = _cache_file()
-    for text in (prebuilt_tables(), path and _read_cache(path)):
-        try:
-            stored = json.loads(text) if text else {}
-            if stored.get("fingerprint") == fingerprint:
-                return _restore(stored)
-        except (ValueError, KeyError, TypeError, AttributeError):
-            continue
-    text = build_tables()
+    for tables in (prebuilt_tables(), path and _read_cache(path)):
+        restored = _restore(tables, fingerprint) if tables else None
+        if restored is not None:
+            return restored
+    tables = build_tables()
     if path:
-        _write_cache(path, text)
-    stored = json.loads(text)
-    return _restore(stored)
+        _write_cache(path, tables)
+    restored = _restore(tables, fingerprint)
+    assert restored is not None
+    return restored
 
 
 # ---- one statement -------------------------------------------------------------------------------------------------
@@ -211,10 +203,17 @@ def parse(text: str, entry: str) -> Node:
         raise _unexpected(text, problem.token.start_pos or 0, names, entry) from None
     except UnexpectedCharacters as problem:
         at = cast(int, problem.pos_in_stream)
-        raise _unexpected(text, at, set(problem.allowed or ()), entry) from None
+        raise _unexpected(text, at, _accepted(text[:at], entry), entry) from None
     except UnexpectedInput:
         raise SyntaxProblem("the statement ends too early", len(text.rstrip()), len(text)) from None
     return tree
+
+
+def _accepted(text: str, entry: str) -> set[str]:
+    """The terminals that may follow the beginning of a statement."""
+    state = parser().parse_interactive(text, start=entry)
+    state.exhaust_lexer()
+    return set(state.accepts())
 
 
 def _unexpected(text: str, at: int, names: set[str], entry: str) -> SyntaxProblem:

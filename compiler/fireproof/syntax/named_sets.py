@@ -35,9 +35,12 @@ def read_set(builder: Builder, file: SourceFile, line: Line, table: Table, name:
         raise Problem("syntax", f"the {what} `{name}` has no block", line.start, line.end,
                       help=f"write `{what} {name} {{ type …; }}`")  # fmt: skip
     read = NamedSet(name, table, span, (), ())
+    before = len(builder.diagnostics.errors)
     pending: list[tuple[SourceFile, Line]] = []
     for inner in line.body:
         builder.guard(file, inner, partial(_line, builder, read, pending, file, inner))
+    if len(builder.diagnostics.errors) > before and not read.key:
+        return
     if not read.key and known is None:
         raise Problem("syntax", f"the {what} `{name}` has no type", line.start, line.end,
                       help="add a line such as `type ipv4_addr`")  # fmt: skip

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 from lark import Token
 
 from fireproof.model.assertion import Assertion, Claim, Clause, Place, Question
-from fireproof.model.expression import Interval, Name
+from fireproof.model.expression import Ct, Interval, Name
 from fireproof.netfilter.datatypes import DATATYPES
 from fireproof.source.diagnostic import input_error
 from fireproof.source.text import SourceFile, Span
 from fireproof.syntax import statements, values
 from fireproof.syntax.blocks import Line
 from fireproof.syntax.grammar import SyntaxProblem, Tree, parse
+from fireproof.syntax.references import walk
 from fireproof.syntax.scope import Context, MeaningError, Scope, leaves, suggest, unquote
 
 if TYPE_CHECKING:
@@ -104,7 +105,13 @@ def _find_set(ruleset: Ruleset, name: str) -> Any:
 
 def _clause(context: Context, node: Any) -> Clause:
     if node.data == "question_match":
-        return Clause("match", match=statements.match(context, node.children[0]))
+        made = statements.match(context, node.children[0])
+        if any(isinstance(inner, Ct) for inner in walk(made.left)):
+            raise MeaningError(
+                "a question is about packets as they arrive, before connection tracking", node,
+                "leave the state open: a `packet` may come in every state that these rules let a history produce", "value",
+            )  # fmt: skip
+        return Clause("match", match=made)
     kind = "from" if node.data == "from_place" else "to"
     return Clause(kind, place=_place(context, node.children[0]))
 

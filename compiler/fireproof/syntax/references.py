@@ -129,6 +129,8 @@ def check_references(ruleset: Ruleset, diagnostics: Diagnostics) -> None:
 
 
 def _check_statement(table: Table, rule: Rule, statement: Statement, diagnostics: Diagnostics) -> None:
+    if isinstance(statement, SetUpdate) and statement.set in table.sets:
+        table.sets[statement.set].updated = True
     for name in set_names(statement):
         if name not in table.sets:
             diagnostics.error(

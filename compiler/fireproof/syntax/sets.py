@@ -18,7 +18,7 @@ from fireproof.model.expression import (
 )
 from fireproof.syntax import values
 from fireproof.syntax.grammar import Node, Tree
-from fireproof.syntax.scope import Context, MeaningError, leaves, unquote
+from fireproof.syntax.scope import Context, MeaningError, leaves, suggest, unquote
 from fireproof.syntax.values import Type, milliseconds, type_of
 
 
@@ -106,7 +106,8 @@ def _data(context: Context, node: Node, data: tuple[Type, ...] | str | None) -> 
             if isinstance(inner, Tree) and inner.data == "verdict":
                 node = inner
             else:
-                raise MeaningError("a verdict is needed here", node, "accept, drop, jump CHAIN …", "value")
+                near = suggest("".join(map(context.text, leaves(node))), ("accept", "drop", "return", "continue"))
+                raise MeaningError("a verdict is needed here", node, near or "accept, drop, jump CHAIN …", "value")
         return verdict(context, node)
     if node.data == "verdict":
         raise MeaningError("a value is needed here, not a verdict", node, "use `vmap` for verdicts", "value")

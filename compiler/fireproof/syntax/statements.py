@@ -181,7 +181,8 @@ def match(context: Context, node: Node) -> Match:
         raise MeaningError("`!` tests flags; to negate a match write `!=`", node.children[1], code="value")
     if not operator:
         # Without an operator nft tests flags for "any of these bits", and everything else for equality.
-        operator = "in" if kind == "bitmask" and not isinstance(left, Binary) and _is_single(key) else "=="
+        flags = kind == "bitmask" and types[0].datatype.symbols and not isinstance(left, Binary)
+        operator = "in" if flags and _is_single(key) else "=="
     return Match(left, operator, key)
 
 
@@ -575,9 +576,11 @@ def _queue(context: Context, node: Node) -> Queue:
                     raise MeaningError("a range of queues goes from a lower to a higher number", child, code="value")
                 number = (Interval(low.value, high.value),)
             elif isinstance(low, Numgen | Hash | MapLookup) and high_node is None:
-                if not isinstance(low, MapLookup) and low.offset + low.modulus >= 1 << 16:
+                if not isinstance(low, MapLookup) and low.offset + low.modulus > 1 << 16:
                     raise MeaningError("a queue has a number up to 65535", child, code="value")
                 number = low
+                if "fanout" in flags:
+                    raise MeaningError("fanout needs a range of queues", child, code="value")
             else:
                 raise MeaningError("a queue is a number, or chosen by numgen, a hash or a map", child, code="value")
     return Queue(number, tuple(flags))

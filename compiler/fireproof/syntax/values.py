@@ -192,6 +192,8 @@ def _word(context: Context, text: str, type: Type, leaf: Leaf, quoted: bool) -> 
         return _number(text, type, leaf)
     lower = {symbol.lower(): symbol for symbol in symbols}
     known = suggest(text, symbols) or (f"did you mean `{lower[text.lower()]}`?" if text.lower() in lower else "")
+    if not known and 0 < len(symbols) <= 12:
+        known = "known are " + ", ".join(symbols)
     raise MeaningError(f"`{_shown(text)}` is not {_article(name)}", leaf, known, "value")
 
 

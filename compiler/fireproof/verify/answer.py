@@ -12,8 +12,9 @@ from oxidd.bdd import BDDFunction
 from oxidd.util import DDMemoryError
 
 from fireproof.model.assertion import Claim, Question
-from fireproof.model.expression import Name
+from fireproof.model.expression import Ct, Name
 from fireproof.model.ruleset import Ruleset
+from fireproof.model.statement import Mangle, ObjectReference, Tproxy
 from fireproof.netfilter.reject import ICMPX_TO_ICMP, ICMPX_TO_ICMPV6
 from fireproof.semantics import register as reg
 from fireproof.semantics.algebra import P, V
@@ -78,12 +79,37 @@ class Answer:
 
 def ask(ruleset: Ruleset, question: Question, nodes: int = NODES, seconds: float = 60.0) -> Answer:
     """Answers one question. Out of nodes or time the answer is `unknown`, with the reason."""
+    beyond = not_modelled(ruleset, question)
+    if beyond:
+        return Answer(question, "unknown", reason=beyond)
     try:
         if question.subject == "connection":
             return _connection(ruleset, question, nodes)
         return _packet(ruleset, question, nodes, seconds)
     except (DDMemoryError, OutOfNodes):
         return Answer(question, "unknown", reason=f"the packet sets grew beyond {nodes} nodes")
+
+
+def not_modelled(ruleset: Ruleset, question: Question) -> str:
+    """What decides about this question and is beyond the model, in words; nothing when all is within it."""
+    for table in ruleset.tables.values():
+        for chain in table.chains.values():
+            for rule in chain.rules:
+                for statement in rule.statements:
+                    what = ""
+                    if isinstance(statement, Mangle) and isinstance(statement.target, Ct) and statement.target.key == "zone":
+                        what = "conntrack zones"
+                    elif isinstance(statement, Tproxy):
+                        what = "transparent proxying"
+                    elif (
+                        isinstance(statement, ObjectReference)
+                        and statement.kind in ("ct helper", "ct expectation")
+                        and question.subject == "packet"
+                    ):
+                        what = "the connections that a conntrack helper expects"
+                    if what:
+                        return f"{what} are set in {rule.span.place}, which the proofs do not model"
+    return ""
 
 
 def _world(ruleset: Ruleset, question: Question, algebra: Diagrams) -> World[BDDFunction, Value]:

@@ -24,8 +24,9 @@ from fireproof.verify.tracking import Exchange, RoleTracker
 from fireproof.verify.universe import interfaces_of
 
 _ICMP_ERRORS = {1: (3, 4, 5, 11, 12), 58: (1, 2, 3, 4)}
-KINDS = ("reply", "again", "related")
-"""A packet after its flow was opened: from the other side, from the opener again, or an ICMP error about it."""
+KINDS = ("reply", "again", "related", "related again")
+"""A packet after its flow was opened: from the other side, from the opener again, or an ICMP error about it that comes
+from the other side or from the opener's."""
 
 
 def after_a_flow(ruleset: Ruleset, question: Question, seconds: float) -> Answer:
@@ -66,9 +67,12 @@ class _Case:
         # The flow's first packet has registers of its own.
         opener = Flight(self.world, label="first")
         opener.set(reg.MARK, terms.constant(0, 32))
+        opener.set(reg.CT_ZONE, terms.constant(0, reg.CT_ZONE.bits))
         opening = Membership(self.ruleset, opener)
         loose = self.ruleset.host.conntrack.tcp_loose if self.ruleset.host else True
         valid = opening.all(opening.sound(), opening.exists(self.opened_here), can_be_new(opening, loose))
+        if self.opened_here and self.ruleset.host is not None:
+            valid = terms.both(valid, opening.own(source=True))
         tracker: RoleTracker[Condition, Value] = RoleTracker(reg.NEW)
         pipeline = self.journey.pipeline(tracker, "first")
         fate = (pipeline.send if self.opened_here else pipeline.receive)(opener, valid)
@@ -89,12 +93,11 @@ class _Case:
         question, terms, journey = self.question, self.terms, self.journey
         packet = journey.flight()
         membership = Membership(self.ruleset, packet)
-        state = reg.RELATED if self.kind == "related" else reg.ESTABLISHED
+        error = self.kind.startswith("related")
+        state = reg.RELATED if error else reg.ESTABLISHED
         described = [base, membership.packet(question), self._belongs(packet, exchange, opener)]
-        direction = 0 if self.kind == "again" else 1
-        tracker: RoleTracker[Condition, Value] = (
-            RoleTracker(reg.RELATED) if self.kind == "related" else RoleTracker(state, exchange, direction)
-        )
+        direction = 0 if self.kind.endswith("again") else 1
+        tracker: RoleTracker[Condition, Value] = RoleTracker(state, exchange, direction, error)
         run = journey.pipeline(tracker, "packet")
         fate = (run.send if from_here else run.receive)(packet, terms.true)
         passed = terms.either(terms.either(fate.forwarded, fate.local), fate.sent)
@@ -123,15 +126,16 @@ class _Case:
         terms = self.terms
         same_family = terms.equal(packet.read(reg.FAMILY), opener.arriving(reg.FAMILY), 1)
         protocol = packet.read(reg.L4PROTO)
-        if self.kind == "related":
+        if self.kind.startswith("related"):
             error = terms.false
             for number, kinds in _ICMP_ERRORS.items():
                 hit = terms.member(packet.read(reg.SPORT), 16, Intervals((k << 8, k << 8 | 255) for k in kinds))
                 error = terms.either(error, terms.both(terms.member(protocol, 8, Intervals.of(number)), hit))
-            # The error goes to whoever sent the packet it speaks of: either end, as the packet was on that side.
-            to_opener = self._addresses(packet, exchange.original.inverse(), exchange.original, only_destination=True)
-            to_other = self._addresses(packet, exchange.reply.inverse(), exchange.reply, only_destination=True)
-            return terms.both(terms.both(same_family, error), terms.either(to_opener, to_other))
+            # The error goes to the sender of the packet it speaks of, by the address that packet had on that side:
+            # that is where replies go, from the other side, or where the opener's packets go.
+            ends = exchange.original if self.kind == "related again" else exchange.reply
+            toward = self._addresses(packet, ends, ends, only_destination=True)
+            return terms.both(terms.both(same_family, error), toward)
         same_protocol = terms.equal(protocol, opener.arriving(reg.L4PROTO), 8)
         ends = exchange.reply if self.kind == "reply" else exchange.original
         alike = self._addresses(packet, ends, ends, only_destination=False)
@@ -186,4 +190,5 @@ class _Case:
 def _words(kind: str) -> str:
     return {
         "reply": "replies to flows", "again": "later packets of flows", "related": "ICMP errors about flows",
+        "related again": "ICMP errors about the replies of flows",
     }[kind]  # fmt: skip

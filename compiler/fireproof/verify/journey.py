@@ -52,6 +52,7 @@ class Journey(Generic[P, V]):
         flight: Flight[P, V] = Flight(self.world, label=label)
         algebra = self.world.algebra
         flight.set(reg.MARK, algebra.constant(0, 32))
+        flight.set(reg.CT_ZONE, algebra.constant(0, reg.CT_ZONE.bits))
         return flight
 
     # ---- the packets of a connection -------------------------------------------------------------------------------
@@ -67,7 +68,7 @@ class Journey(Generic[P, V]):
         reply = self.flight("reply")
         self._address(reply, exchange.reply, flight)
         self._kind(reply, flight, SYN_ACK, answer=True)
-        tracker = RoleTracker(reg.ESTABLISHED, exchange, direction=1)
+        tracker = RoleTracker(reg.ESTABLISHED, exchange, direction=1, assured="no")
         pipeline = self.pipeline(tracker, "reply")
         if from_here:
             return pipeline.send(reply, members)
@@ -79,7 +80,7 @@ class Journey(Generic[P, V]):
         third = self.flight("third")
         self._address(third, exchange.original, first)
         self._kind(third, first, ACK, answer=False)
-        tracker = RoleTracker(reg.ESTABLISHED, exchange, direction=0)
+        tracker = RoleTracker(reg.ESTABLISHED, exchange, direction=0, assured="tcp")
         pipeline = self.pipeline(tracker, "third")
         if from_here:
             return pipeline.send(third, members)

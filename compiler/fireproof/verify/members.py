@@ -211,6 +211,7 @@ def opens_here(question: Question) -> bool:
 
 
 def mentioned_interfaces(question: Question) -> tuple[str, ...]:
-    names = [name for c in question.clauses if c.place for name in c.place.interfaces]
+    clauses = [*question.clauses, *(clause for exception in question.exceptions for clause in exception)]
+    names = [name for c in clauses if c.place for name in c.place.interfaces]
     names += [claim.interface for claim in question.claims if claim.interface]
     return tuple(names)

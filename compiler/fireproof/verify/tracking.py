@@ -21,6 +21,7 @@ from fireproof.semantics.traverse import Translation
 _PORTS = Intervals((p, p) for p in (6, 17, 33, 132, 136))
 """TCP, UDP, DCCP, SCTP and UDP-Lite have ports to translate."""
 _TCP = Intervals.of(6)
+_SEEN_REPLY, _ASSURED, _CONFIRMED = 2, 4, 8
 
 
 @dataclass(slots=True)
@@ -41,6 +42,10 @@ class RoleTracker(Generic[P, V]):
     state: int = reg.NEW
     exchange: Exchange[P, V] | None = None
     direction: int = 0
+    error: bool = False
+    """An ICMP error about the flow: RELATED, and translated only where the flow was."""
+    assured: str = "free"
+    """Whether the flow is `assured` by now: no, tcp (the third packet of TCP makes it so), or a free choice."""
     untracked: P | None = None
     bound: dict[str, P] = field(default_factory=dict)
     original: Ends[V] | None = None
@@ -65,15 +70,22 @@ class RoleTracker(Generic[P, V]):
         state = algebra.constant(self.state, bits)
         entry = algebra.true if self.state in (reg.NEW, reg.ESTABLISHED, reg.RELATED) else algebra.false
         if self.exchange is not None:
-            # A reply to a flow that was not tracked begins one of its own, which TCP cannot do with SYN/ACK or ACK.
             known = self.exchange.tracked
             tcp = algebra.member(flight.read(reg.L4PROTO), 8, _TCP)
-            lone = algebra.select(tcp, algebra.constant(reg.INVALID, bits), algebra.constant(reg.NEW, bits), bits)
-            state = algebra.select(known, algebra.constant(reg.ESTABLISHED, bits), lone, bits)
-            entry = algebra.either(known, algebra.negate(tcp))
+            if self.error:
+                invalid = algebra.constant(reg.INVALID, bits)
+                state, entry = algebra.select(known, algebra.constant(reg.RELATED, bits), invalid, bits), known
+            else:
+                # A reply to a flow that was not tracked begins one of its own, which TCP cannot do with SYN/ACK or ACK.
+                lone = algebra.select(tcp, algebra.constant(reg.INVALID, bits), algebra.constant(reg.NEW, bits), bits)
+                state = algebra.select(known, algebra.constant(reg.ESTABLISHED, bits), lone, bits)
+                entry = algebra.either(known, algebra.negate(tcp))
             flight.set(reg.CT_MARK, algebra.select(known, self.exchange.mark, algebra.constant(0, 32), 32))
-            status = algebra.select(known, self.exchange.status, algebra.constant(0, 16), 16)
-            flight.set(reg.CT_STATUS, algebra.operate("|", status, algebra.constant(0b1010, 16), 16))
+            zero = algebra.constant(0, 16)
+            seen = algebra.operate("|", self.exchange.status, algebra.constant(_CONFIRMED | _SEEN_REPLY, 16), 16)
+            assured = algebra.operate("|", seen, algebra.constant(_ASSURED, 16), 16)
+            seen = algebra.select(self._is_assured(flight, tcp), assured, seen, 16)
+            flight.set(reg.CT_STATUS, algebra.select(known, seen, zero, 16))
             direction = algebra.select(known, algebra.constant(self.direction, 8), algebra.constant(0, 8), 8)
             flight.set(reg.CT_DIRECTION, direction)
         else:
@@ -81,16 +93,22 @@ class RoleTracker(Generic[P, V]):
             flight.set(reg.CT_STATUS, algebra.constant(0, 16))
             flight.set(reg.CT_DIRECTION, algebra.constant(0, 8))
         flight.set(reg.CT_STATE, algebra.select(untracked, algebra.constant(reg.UNTRACKED, bits), state, bits))
-        flight.set(reg.CT_ZONE, algebra.constant(0, 16))
         flight.tracked = algebra.both(entry, algebra.negate(untracked))
         self._tuples(flight)
         return where
 
+    def _is_assured(self, flight: Flight[P, V], tcp: P) -> P:
+        algebra = flight.world.algebra
+        if self.assured == "no":
+            return algebra.false
+        other = flight.choose("the flow is assured", "whether the flow has lived long enough to be `assured`")
+        return algebra.either(tcp, other) if self.assured == "tcp" else other
+
     def untranslated(self, flight: Flight[P, V], hook: str) -> P:
         algebra = flight.world.algebra
-        fresh = algebra.both(flight.has_entry(), algebra.negate(self.known(flight)))
-        if self.state != reg.NEW:
+        if self.error:
             return algebra.false
+        fresh = algebra.both(flight.has_entry(), algebra.negate(self.known(flight)))
         bound = self.bound.get(_side(hook))
         return fresh if bound is None else algebra.both(fresh, algebra.negate(bound))
 
@@ -157,7 +175,15 @@ class RoleTracker(Generic[P, V]):
         # A packet leaves with the inverse of the other direction's tuple.
         target = (flow.original if self.direction else flow.reply).inverse()
         ports = algebra.member(flight.read(reg.L4PROTO), 8, _PORTS)
-        translate(flight, hook, algebra.both(flight.has_entry(), flow.tracked), target, ports)
+        here = algebra.both(flight.has_entry(), flow.tracked)
+        if self.error:
+            # The kernel translates an error only for the side on which the flow itself was.
+            source = (_side(hook) == "source") is not bool(self.direction)
+            bit = reg.STATUS_SNAT if source else reg.STATUS_DNAT
+            masked = algebra.operate("&", flow.status, algebra.constant(bit, 16), 16)
+            here = algebra.both(here, algebra.negate(algebra.member(masked, 16, Intervals.of(0))))
+            ports = algebra.false
+        translate(flight, hook, here, target, ports)
         return where
 
     def confirm(self, flight: Flight[P, V], where: P) -> P:

@@ -14,6 +14,7 @@ from fireproof.packet.parse import Headers, parse
 from fireproof.semantics import register as reg
 from fireproof.semantics.register import Register
 from fireproof.verify.answer import Answer, Member
+from fireproof.verify.history import KINDS
 from fireproof.verify.journey import ACK, ICMP_REPLIES, SYN_ACK
 
 if TYPE_CHECKING:
@@ -296,7 +297,7 @@ class _Replay:
         member = self.member
         raw = packet_of(member.registers, damaged=member.state == reg.INVALID)
         iif = None if member.from_here else self.interface()
-        if member.subject in ("reply", "again", "related"):
+        if member.subject in KINDS:
             opened = packet_of(member.registers, "first")
             first = self.send(opened, self.interface("first") or None, "original", "first")
             if not _through(first):
@@ -304,7 +305,7 @@ class _Replay:
             if member.subject == "again":
                 self._answer(first)
                 raw = self._like(raw, next_of(opened))
-            elif member.subject == "related":
+            elif member.subject.startswith("related"):
                 raw = self._error(raw, opened, first)
             outcome = self.send(raw, iif, "reply" if member.subject != "again" else "original", "")
         else:
@@ -331,12 +332,13 @@ class _Replay:
         assert headers.th is not None
         source, target = _ends(headers)
         about = opened
-        if first.verdict == "forward":
-            left = first.packets[0][1]
-            for candidate in (left, opened, answer_to(left)):
-                if _ends(parse(candidate))[0] == target:
-                    about = candidate
-                    break
+        inside = first.packets[0][1] if first.packets else first.delivered
+        assert inside is not None
+        # What its receiver sent: the packet as it left, or the reply as it would reach the opener.
+        for candidate in (inside, answer_to(opened)):
+            if _ends(parse(candidate))[0] == target:
+                about = candidate
+                break
         kind, code = raw[headers.th], raw[headers.th + 1]
         return build.icmp_error(about, source, kind, code)
 
