@@ -21,6 +21,7 @@ MAX_HEAD = 16 * 1024
 
 _MARK = re.compile(r'"[^"\n]*"|#[^\n]*|\\\r?\n|[{};\n]')
 _OBJECT = r"(?:set|map|flowtable|counter|quota|limit|secmark|synproxy|ct\s+(?:helper|timeout|expectation))\b"
+_REMARKS = re.compile(r"(?:\s|#[^\n]*)*")
 _VERB = r"(?:add|create|insert|replace|delete|destroy|flush|list|reset|rename)"
 _HEADS = {
     "top": re.compile(rf"(?:{_VERB}\s+)?(?:(table|chain|host|assert)\b(?![.\/-])|({_OBJECT}))"),
@@ -72,7 +73,11 @@ def split(file: SourceFile, diagnostics: Diagnostics) -> list[Line]:
     unbalanced = False
 
     def finish(end: int) -> None:
-        nonlocal closed
+        nonlocal closed, start
+        if context == "assert":
+            # A question may have remarks within; those in front are not part of it.
+            remarks = _REMARKS.match(text, start, end)
+            start = remarks.end() if remarks else start
         raw = text[start:end]
         stripped = raw.strip()
         if stripped:

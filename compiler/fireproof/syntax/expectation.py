@@ -87,7 +87,7 @@ def label(terminals: Iterable[Any], names: set[str], entry: str) -> str:
     found += plain
     if "$END" in left:
         found.append(_NAMES["$END"])
-    found = list(dict.fromkeys(found))
+    found = list(dict.fromkeys(part for item in found for part in (item.split(" or ") if "`" in item[:1] else [item])))
     shown: list[str] = []
     for item in found:
         if len("expected " + ", ".join([*shown, item])) > WIDTH - len(" or 99 others"):
@@ -155,6 +155,8 @@ def help_for(text: str, at: int, piece: str, known: list[str], names: set[str], 
         return "a `=` is missing before the list"
     if piece in _LINE_WORDS and entry != "rule" and "$END" in names:
         return f"a `;` or a line end is missing before `{piece}`"
+    if entry == "question" and at > 0 and piece in ("no", "possible", "always", "connection", "packet"):
+        return f"a `;` is missing before `{piece}`"
     if entry == "table_line":
         known = [*known, *_BLOCKS]
     elif entry == "rule" and at == 0:

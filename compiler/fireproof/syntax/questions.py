@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from lark import Token
@@ -22,6 +23,13 @@ if TYPE_CHECKING:
     from fireproof.syntax.build import Builder
 
 _TYPES = {4: values.type_of("ipv4_addr", 32), 6: values.type_of("ipv6_addr", 128)}
+
+
+_REMARK = re.compile(r'"[^"\n]*"|#[^\n]*')
+
+
+def _kept(found: re.Match[str]) -> str:
+    return found[0] if found[0][0] == '"' else ""
 
 
 def read_assertion(builder: Builder, file: SourceFile, line: Line) -> None:
@@ -93,7 +101,7 @@ def _question(scope: Scope, ruleset: Ruleset, text: str, file: SourceFile, base:
         else:
             clauses.append(_clause(context, child))
     span = Span(file, base, base + len(text))
-    return Question(quantifier, subject, tuple(clauses), tuple(exceptions), tuple(claims), " ".join(text.split()), span)
+    return Question(quantifier, subject, tuple(clauses), tuple(exceptions), tuple(claims), " ".join(_REMARK.sub(_kept, text).split()), span)
 
 
 def _find_set(ruleset: Ruleset, name: str) -> Any:

@@ -17,13 +17,20 @@ from fireproof.semantics.interval import Intervals
 from fireproof.semantics.pipeline import needs_conntrack
 from fireproof.semantics.register import Register
 from fireproof.verify.answer import Answer, Member, _claimed, _rejected, can_be_new
-from fireproof.verify.journey import ICMP_REPLIES, Journey
+from fireproof.verify.journey import ACK, ICMP_REPLIES, SYN, SYN_ACK, Journey
 from fireproof.verify.members import Membership, mentioned_interfaces, opens_here
 from fireproof.verify.solver import Condition, Terms, Value
 from fireproof.verify.tracking import Exchange, RoleTracker
 from fireproof.verify.universe import interfaces_of
 
 _ICMP_ERRORS = {1: (3, 4, 5, 11, 12), 58: (1, 2, 3, 4)}
+_TCP_FLAGS = (0x02, 0x22, 0x12, 0x04, 0x14, 0x11, 0x31, 0x10, 0x30)
+"""Combinations that conntrack takes, PSH, ECE and CWR aside: SYN, SYN/ACK, RST, FIN/ACK, ACK, some with URG."""
+_LIVE_FLAGS = {
+    # A lone SYN against the direction of a flow is invalid, and so is SYN/ACK from the opener.
+    kind: Intervals((f, f) for f in range(256) if f & 0x37 in _TCP_FLAGS and f & 0x37 not in never)
+    for kind, never in (("reply", (0x02, 0x22)), ("again", (0x12,)))
+}
 KINDS = ("reply", "again", "related", "related again")
 """A packet after its flow was opened: from the other side, from the opener again, or an ICMP error about it that comes
 from the other side or from the opener's."""
@@ -140,6 +147,9 @@ class _Case:
         ends = exchange.reply if self.kind == "reply" else exchange.original
         alike = self._addresses(packet, ends, ends, only_destination=False)
         whole = terms.member(packet.read(reg.TRANSPORT), 1, Intervals.of(1))
+        tcp = terms.member(protocol, 8, Intervals.of(6))
+        flags = terms.member(packet.read(reg.TCP_FLAGS), 8, _LIVE_FLAGS[self.kind])
+        whole = terms.both(whole, terms.either(terms.negate(tcp), flags))
         return terms.both(terms.both(same_family, same_protocol), terms.both(alike, whole))
 
     def _addresses(
@@ -179,8 +189,26 @@ class _Case:
             same = terms.either(same, fits)
         return terms.either(terms.negate(icmp), same)
 
+    def _ordinary(self) -> Condition:
+        """Packets as programs send them: TCP opens with SYN, TTLs are not about to run out, nothing is padded."""
+        terms = self.terms
+        found = terms.true
+        for label in ("first", ""):
+            flight = Flight(self.world, label=label)
+            tcp = terms.member(flight.read(reg.L4PROTO), 8, Intervals.of(6))
+            flags = Intervals.of(SYN) if label else Intervals((f, f) for f in (SYN_ACK, ACK))
+            found = terms.both(found, terms.either(terms.negate(tcp), terms.member(flight.read(reg.TCP_FLAGS), 8, flags)))
+            for register in (reg.TTL, reg.HOPLIMIT):
+                found = terms.both(found, terms.member(flight.read(register), 8, Intervals.of(64)))
+            plain = Intervals((n, n) for n in (28, 40, 48, 60))
+            found = terms.both(found, terms.member(flight.read(reg.LENGTH), reg.LENGTH.bits, plain))
+        return found
+
     def _solve(self, conditions: list[Condition], state: int, from_here: bool) -> tuple[str, Member | None]:
-        answer, model = self.terms.solve(conditions, self.milliseconds)
+        """Whether the conditions can hold together, and if so how: with ordinary packets where that is possible."""
+        answer, model = self.terms.solve([*conditions, self._ordinary()], self.milliseconds)
+        if model is None:
+            answer, model = self.terms.solve(conditions, self.milliseconds)
         if model is None:
             return answer, None
         registers, choices = self.terms.assignment(model)

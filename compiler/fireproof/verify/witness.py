@@ -11,6 +11,7 @@ from fireproof.model.assertion import Claim
 from fireproof.packet import build
 from fireproof.packet.description import describe
 from fireproof.packet.parse import Headers, parse
+from fireproof.packet.rewrite import write_bits
 from fireproof.semantics import register as reg
 from fireproof.semantics.register import Register
 from fireproof.verify.answer import Answer, Member
@@ -304,7 +305,15 @@ class _Replay:
                 raise Disagreement(f"the first packet of the flow does not get through: {self.witness.story[-1]}")
             if member.subject == "again":
                 self._answer(first)
-                raw = self._like(raw, next_of(opened))
+                raw = _within_flow(raw, seq=_ports(parse(next_of(opened)))[2], ack=5001)
+            elif member.subject == "reply":
+                if _is_syn(opened) and raw[parse(raw).th or 0 :][13:14] != bytes([SYN_ACK]):
+                    # Only after the handshake may the other side send anything but SYN/ACK.
+                    self._answer(first)
+                    self.send(next_of(opened), self.interface("first") or None, "original", "third")
+                    raw = _within_flow(raw, seq=5001, ack=1001)
+                else:
+                    raw = _within_flow(raw, seq=5000, ack=1001)
             elif member.subject.startswith("related"):
                 raw = self._error(raw, opened, first)
             outcome = self.send(raw, iif, "reply" if member.subject != "again" else "original", "")
@@ -314,17 +323,6 @@ class _Replay:
         if any(claim.kind == "rejected" for claim in claims):
             return outcome.verdict == "reject"
         return _through(outcome) and all(_meets(claim, raw, outcome) for claim in claims)
-
-    def _like(self, raw: bytes, other: bytes) -> bytes:
-        """The packet of the solver with sequence numbers that fit the flow."""
-        headers, pattern = parse(raw), parse(other)
-        if headers.l4proto != 6 or headers.th is None or pattern.th is None:
-            return raw
-        source, target = _ends(headers)
-        sport, dport, _ = _ports(headers)
-        _, _, seq = _ports(pattern)
-        flags = raw[headers.th + 13]
-        return build.tcp(source, sport, target, dport, flags, seq=seq, ack=5001)
 
     def _error(self, raw: bytes, opened: bytes, first: Outcome) -> bytes:
         """The ICMP error of the solver, with the packet of the flow that its receiver sent in it."""
@@ -341,6 +339,20 @@ class _Replay:
                 break
         kind, code = raw[headers.th], raw[headers.th + 1]
         return build.icmp_error(about, source, kind, code)
+
+
+def _is_syn(raw: bytes) -> bool:
+    headers = parse(raw)
+    return headers.l4proto == 6 and headers.th is not None and raw[headers.th + 13] & 0x12 == 0x02
+
+
+def _within_flow(raw: bytes, seq: int, ack: int) -> bytes:
+    """A TCP packet with sequence numbers that fit its flow; others as they are."""
+    headers = parse(raw)
+    if headers.l4proto != 6 or headers.th is None:
+        return raw
+    at = headers.th * 8
+    return write_bits(write_bits(raw, at + 32, 32, seq), at + 64, 32, ack)
 
 
 def _same_packet(one: bytes, other: bytes) -> bool:
