@@ -76,6 +76,12 @@ class Outcome:
     """The questions only the machine could answer, by name, with what they are about; answered no unless set."""
 
 
+def _never_on_the_wire(raw: bytes) -> bool:
+    """IPv6 addresses that the kernel refuses before any hook: loopback at either end, a multicast source."""
+    loopback = bytes(15) + b"\x01"
+    return loopback in (raw[8:24], raw[24:40]) or raw[8:9] == b"\xff"
+
+
 class Evaluator:
     """`clock` is the time at the start, in seconds since 1970 (None: now); `seed` decides what a kernel would draw.
 
@@ -145,6 +151,8 @@ class Evaluator:
         if self.host is None and oif is None and local is None:
             raise input_error("host-facts", "nothing says where this packet goes", help=_HOST_HELP)
         size = 0
+        if headers.family == 6 and iif != "lo" and _never_on_the_wire(headers.raw):
+            return Outcome()
         if headers.valid and is_fragment(headers) and headers.family in self._versions:
             whole = self._reassembly.add(headers, self._now)
             if whole is None:

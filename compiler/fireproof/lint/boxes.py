@@ -7,6 +7,7 @@ left to packet sets.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 
 from fireproof.semantics import register as reg
@@ -49,7 +50,7 @@ class Box:
 class Boxes:
     """The algebra. `volatile` registers are written on the way, so a test of them says nothing about arrival."""
 
-    def __init__(self, volatile: frozenset[Register] = frozenset()) -> None:
+    def __init__(self, volatile: Container[Register] = ()) -> None:
         self.true = Box({})
         self.false: Box = Box({}, exact=True)
         self.false.tests = {(Register("nothing", 1), 0, 1): Intervals()}
@@ -90,7 +91,9 @@ class Boxes:
             return self.true
         if condition.exact and not condition.free and len(condition.tests) == 1:
             ((field, values),) = condition.tests.items()
-            return Box({field: values.complement(field[2])})
+            domain = DOMAINS.get(field[0])
+            rest = values.complement(field[2])
+            return Box({field: rest & domain if domain else rest})
         return Box({}, exact=False, free=condition.free)
 
     def choose(self, name: str, description: str) -> Box:

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 from fireproof.lint.boxes import Box, Boxes, Value
 from fireproof.lint.coverage import Cover
-from fireproof.model.expression import Ct, Expression, Meta, Payload, SetLiteral, VerdictTarget
-from fireproof.model.ruleset import Chain, Rule, Table
+from fireproof.lint.volatile import Volatile
+from fireproof.model.expression import Expression, HeaderOption, Interval, SetLiteral, SetReference, VerdictTarget
+from fireproof.model.ruleset import Rule, Table
 from fireproof.model.statement import (
     Duplicate,
     ExtensionStatement,
@@ -20,20 +21,21 @@ from fireproof.model.statement import (
     ObjectReference,
     Queue,
     Reject,
-    ResetOption,
+    Statement,
     Verdict,
     VerdictMap,
 )
 from fireproof.semantics import register as reg
 from fireproof.semantics.flight import Flight, Site, World, find_set, is_dynamic, read_parts
+from fireproof.semantics.implied import goes_on
 from fireproof.semantics.interfaces import Interfaces
 from fireproof.semantics.interval import Intervals
-from fireproof.semantics.match import key_matches, matches
-from fireproof.semantics.register import Register
+from fireproof.semantics.match import index_positions, key_matches, matches
 from fireproof.syntax.references import targets
 
-_TCP = Intervals.of(6)
-_LEAVES = frozenset(("accept", "drop", "return", "goto"))
+ENTRY = Intervals((state, state) for state in (reg.NEW, reg.ESTABLISHED, reg.RELATED))
+"""The states of packets that have a conntrack entry; of the others only the state can be read."""
+LEAVES = frozenset(("accept", "drop", "return", "goto"))
 MAX_INLINED = 2000
 """Rules of called chains that are looked into for what a call takes off."""
 
@@ -56,7 +58,7 @@ class Lowering:
 
     interfaces: Interfaces
     table: Table
-    volatile: frozenset[Register]
+    volatile: Volatile
     algebra: Boxes = field(init=False)
     flight: Flight[Box, Value] = field(init=False)
     site: Site = field(init=False)
@@ -65,8 +67,10 @@ class Lowering:
 
     def __post_init__(self) -> None:
         self.algebra = Boxes(self.volatile)
-        world: World[Box, Value] = World(self.algebra, self.interfaces, None)
+        frames = self.table.family == "netdev"
+        world: World[Box, Value] = World(self.algebra, self.interfaces, None, frames=frames, cut=True)
         self.flight = Flight(world, tracked=self.algebra.true)
+        self.flight.tracked = self.algebra.member(self.flight.read(reg.CT_STATE), reg.CT_STATE.bits, ENTRY)
         self.site = Site(self.table, "lint")
 
     def match(self, match: Match) -> Box:
@@ -97,24 +101,15 @@ class Lowering:
             kind = type(statement)
             if kind is Match:
                 box = algebra.both(box, self.match(statement))  # type: ignore[arg-type]
-            elif kind is Verdict or kind is VerdictMap:
+            elif kind is Verdict or kind is VerdictMap or isinstance(statement, Reject | Nat | Queue):
                 ends = statement
-            elif isinstance(statement, Reject):
-                ends = statement
-                if statement.kind == "tcp-reset":
-                    box = algebra.both(box, algebra.member(self.flight.read(reg.L4PROTO), 8, _TCP))
-                elif statement.kind in ("icmp", "icmpv6"):
-                    box = algebra.both(box, self.flight.is_family(0 if statement.kind == "icmp" else 1))
             elif isinstance(statement, ExtensionStatement):
                 if statement.sometimes is not None:
                     box = Box(box.tests, exact=False, free=True)
-            elif isinstance(statement, Nat | Queue):
-                ends = statement
-                family = {"ip": 0, "ip6": 1}.get(getattr(statement, "family", None) or self.table.family)
-                if isinstance(statement, Nat) and family is not None:
-                    box = algebra.both(box, self.flight.is_family(family))
-            elif not isinstance(statement, _HARMLESS) or getattr(statement, "kind", "") in _DECIDING_OBJECTS:
+            elif not _always_goes_on(statement):
                 box = Box(box.tests, exact=False, free=True)
+            if kind not in _PLAIN:
+                box = algebra.both(box, goes_on(self.flight, self.table, statement, self.site))
         return Lowered(rule, box, algebra.is_false(box), ends, not box.exact and not box.free)
 
     # ---- what leaves the chain -------------------------------------------------------------------------------------
@@ -130,7 +125,7 @@ class Lowering:
         return [Cover(number, lowered.box.tests, lowered.box.exact)]
 
     def _target_covers(self, target: VerdictTarget, box: Box, number: int, depth: int) -> list[Cover]:
-        if target.kind in _LEAVES:
+        if target.kind in LEAVES:
             return [Cover(number, box.tests, box.exact)]
         if target.kind == "continue" or target.chain is None:
             return []
@@ -153,50 +148,57 @@ class Lowering:
 
     def _map_covers(self, statement: VerdictMap, box: Box, number: int, depth: int) -> list[Cover]:
         source = find_set(self.site, statement.map)
-        if not isinstance(source, SetLiteral) and is_dynamic(source):
+        if (not isinstance(source, SetLiteral) and is_dynamic(source)) or index_positions(statement.key):
             return []
-        values, there = read_parts(self.flight, statement.key, self.site)
+        fallback = next((e.data for e in source.elements if e.key is None), None)
+        if fallback is not None and all(_leaves(element.data) for element in source.elements):
+            return [Cover(number, box.tests, box.exact)]
+        values, _ = read_parts(self.flight, statement.key, self.site)
         found: list[Cover] = []
         for element in source.elements:
             if not isinstance(element.data, VerdictTarget) or element.key is None:
                 continue
-            hit = self.algebra.both(box, self.algebra.both(there, key_matches(self.flight, values, element.key)))
+            hit = self.algebra.both(box, key_matches(self.flight, values, element.key))
             if not self.algebra.is_false(hit):
                 found += self._target_covers(element.data, hit, number, depth)
+        if isinstance(fallback, VerdictTarget) and len(values) == 1:
+            keys = [element.key[0] for element in source.elements if element.key is not None]
+            listed = Intervals((key.low, key.high) for key in keys if isinstance(key, Interval))
+            if all(isinstance(key, Interval) and key.low <= key.high for key in keys):
+                value, bits = values[0]
+                hit = self.algebra.both(box, self.algebra.member(value, bits, listed.complement(bits)))
+                found += self._target_covers(fallback, hit, number, depth)
         return found
 
 
+_PLAIN = frozenset((Match, Verdict, Log))
 _DECIDING_OBJECTS = ("limit", "quota", "synproxy")
-_HARMLESS = (Match, Verdict, VerdictMap, Mangle, Log, Notrack, Duplicate, FlowOffload, ResetOption, ObjectReference)
-"""Statements after which the rule always goes on. Dynamic sets may be full, options of foreign matches unknown."""
+_HARMLESS = (Match, Verdict, VerdictMap, Mangle, Log, Notrack, Duplicate, FlowOffload, ObjectReference)
+
+
+def _always_goes_on(statement: Statement) -> bool:
+    """Whether the rule goes on after a statement for all packets that it applies to.
+
+    Dynamic sets may be full, foreign matches mean anything, and TCP options are looked for in TCP only.
+    """
+    if isinstance(statement, Mangle) and isinstance(statement.target, HeaderOption):
+        return False
+    return isinstance(statement, _HARMLESS) and getattr(statement, "kind", "") not in _DECIDING_OBJECTS
+
+
+def _leaves(data: object) -> bool:
+    return isinstance(data, VerdictTarget) and data.kind in LEAVES
+
+
+def is_open(statement: VerdictMap, table: Table) -> bool:
+    """Whether a verdict map can come to hold verdicts that the ruleset does not show."""
+    return isinstance(statement.map, SetReference) and is_dynamic(table.sets[statement.map.name])
 
 
 def _may_return(lowered: Lowered, table: Table) -> bool:
     """Whether packets can go back to the caller by this rule: return, or a goto (whose end returns)."""
     if not isinstance(lowered.ends, Verdict | VerdictMap):
         return False
+    if isinstance(lowered.ends, VerdictMap) and is_open(lowered.ends, table):
+        return True
     return any(target.kind in ("return", "goto") for target in targets(lowered.ends, table))
-
-
-def written_registers(chains: list[Chain]) -> frozenset[Register]:
-    """Registers that rules of these chains change, so that a later test does not speak of the packet as it came."""
-    found: set[Register] = set()
-    for chain in chains:
-        for rule in chain.rules:
-            for statement in rule.statements:
-                if isinstance(statement, Mangle):
-                    found |= _written(statement.target)
-    return frozenset(found)
-
-
-def _written(target: Expression) -> set[Register]:
-    if isinstance(target, Meta):
-        return {
-            {"mark": reg.MARK, "priority": reg.PRIORITY}.get(target.key) or Register(f"meta {target.key}", target.bits)
-        }
-    if isinstance(target, Ct):
-        return {{"mark": reg.CT_MARK, "zone": reg.CT_ZONE}.get(target.key) or Register(f"ct {target.key}", target.bits)}
-    if isinstance(target, Payload):
-        headers = ["ip", "ip6"] if target.base == "nh" else [target.base]
-        return {s.register for h in headers for s in reg.header_slices(h, target.offset, target.bits)}
-    return set()

@@ -6,12 +6,13 @@ from oxidd.bdd import BDDFunction
 from oxidd.util import DDMemoryError
 
 from fireproof.lint.boxes import DOMAINS, Box, Field
-from fireproof.lint.chain_rules import Lowered, Lowering
+from fireproof.lint.chain_rules import ENTRY, LEAVES, Lowered, Lowering
 from fireproof.lint.coverage import Cover
 from fireproof.model.ruleset import Chain, Rule, Table
-from fireproof.model.statement import Match, Reject, Verdict
+from fireproof.model.statement import Match, Nat, Reject, Verdict
 from fireproof.semantics import register as reg
 from fireproof.semantics.flight import Flight, Site, World
+from fireproof.semantics.implied import goes_on
 from fireproof.semantics.interfaces import Interfaces
 from fireproof.semantics.interval import Intervals
 from fireproof.semantics.match import matches
@@ -27,17 +28,11 @@ class Exact:
         self.table = table
         self.lowering = lowering
         self.algebra = Diagrams(NODES)
-        world: World[BDDFunction, Value] = World(self.algebra, interfaces, None)
-        self.flight: Flight[BDDFunction, Value] = Flight(world, tracked=self.algebra.true)
-        self.site = Site(table, "lint")
-        self._rules: dict[int, tuple[Rule, BDDFunction]] = {}
-        # Without an entry only the state can be read.
-        entry = self.algebra.member(
-            self.flight.read(reg.CT_STATE),
-            reg.CT_STATE.bits,
-            Intervals((s, s) for s in (reg.NEW, reg.ESTABLISHED, reg.RELATED)),
-        )
-        self.flight.tracked = entry
+        frames = table.family == "netdev"
+        world: World[BDDFunction, Value] = World(self.algebra, interfaces, None, frames=frames, cut=True)
+        self.flight: Flight[BDDFunction, Value] = Flight(world)
+        self.flight.tracked = self.algebra.member(self.flight.read(reg.CT_STATE), reg.CT_STATE.bits, ENTRY)
+        self._rules: dict[int, tuple[Rule, BDDFunction, bool]] = {}
         self.domain = self._tests({(r, 0, r.bits): values for r, values in DOMAINS.items()})
 
     def _tests(self, tests: dict[Field, Intervals]) -> BDDFunction:
@@ -47,36 +42,42 @@ class Exact:
             found = found & self.algebra.member(value, width, values)
         return found
 
-    def rule(self, rule: Rule) -> BDDFunction:
-        """What a rule matches; the parts that hang on free choices taken as matching."""
+    def rule(self, rule: Rule) -> tuple[BDDFunction, bool]:
+        """What a rule matches, or more, and whether it is just that.
+
+        Conditions on what rules change on the way are left out. Each rule makes its free choices for itself.
+        """
         known = self._rules.get(id(rule))
         if known is not None:
-            return known[1]
-        found = self.algebra.true
-        volatile = self.lowering.volatile
-        for statement in rule.statements:
+            return known[1:]
+        found, whole = self.algebra.true, True
+        for index, statement in enumerate(rule.statements):
+            site = Site(self.table, f"{id(rule)}.{index}")
             if isinstance(statement, Match):
-                condition = matches(self.flight, statement, self.site)
-                if volatile and self._speaks_of(condition, volatile):
-                    continue
+                condition = matches(self.flight, statement, site)
+            else:
+                condition = goes_on(self.flight, self.table, statement, site)
+            if self._is_volatile(condition):
+                whole = False
+            else:
                 found = found & condition
-            elif isinstance(statement, Reject) and statement.kind == "tcp-reset":
-                found = found & self.algebra.member(self.flight.read(reg.L4PROTO), 8, Intervals.of(6))
-            elif isinstance(statement, Reject) and statement.kind in ("icmp", "icmpv6"):
-                found = found & self.flight.is_family(0 if statement.kind == "icmp" else 1)
-        self._rules[id(rule)] = (rule, found)
-        return found
+        self._rules[id(rule)] = (rule, found, whole)
+        return found, whole
 
-    def _speaks_of(self, condition: BDDFunction, registers: frozenset[reg.Register]) -> bool:
-        for register in registers:
-            for bit in self.algebra.registers.get(register, ()):
-                if condition.exists(bit) != condition:
-                    return True
-        return False
+    def _is_volatile(self, condition: BDDFunction) -> bool:
+        volatile = self.lowering.volatile
+        if not volatile:
+            return False
+        return any(
+            condition.exists(bit) != condition
+            for register, row in self.algebra.registers.items()
+            if register in volatile
+            for bit in row
+        )
 
     def is_empty(self, lowered: Lowered, entry: Box) -> bool:
         try:
-            inside = self.rule(lowered.rule) & self.domain & self._tests(entry.tests)
+            inside = self.rule(lowered.rule)[0] & self.domain & self._tests(entry.tests)
         except (DDMemoryError, OutOfNodes):
             return False
         return not inside.satisfiable()
@@ -87,7 +88,7 @@ class Exact:
             return []
         found: list[int] = []
         try:
-            rest = self.rule(lowered.rule) & self.domain & self._tests(entry.tests)
+            rest = self.rule(lowered.rule)[0] & self.domain & self._tests(entry.tests)
             # The largest first: what is left stays small, and few rules are named.
             for cover in sorted(covers, key=lambda c: len(c.tests)):
                 taken = self._cover(cover, chain)
@@ -108,11 +109,6 @@ class Exact:
             return self._tests(cover.tests)
         rule = chain.rules[cover.number]
         last = rule.statements[-1] if rule.statements else None
-        if isinstance(last, Verdict) and last.target.kind in ("accept", "drop", "return", "goto"):
-            if self.lowering.volatile and any(
-                isinstance(s, Match) and self._speaks_of(matches(self.flight, s, self.site), self.lowering.volatile)
-                for s in rule.statements
-            ):
-                return None
-            return self.rule(rule)
-        return None
+        ends = isinstance(last, Reject | Nat) or (isinstance(last, Verdict) and last.target.kind in LEAVES)
+        taken, whole = self.rule(rule)
+        return taken if ends and whole else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Generic, Protocol
 
 from fireproof.model.expression import (
@@ -59,6 +60,10 @@ class World(Generic[P, V]):
     """Whether any rule needs connection tracking; without it every packet is `invalid` to who asks."""
     joined: dict[tuple[int, int, int, int], Intervals] = field(default_factory=dict)
     """What one-part sets hold, computed once."""
+    frames: bool = False
+    """Whether frames come that carry something other than IP, as they do in netdev tables."""
+    cut: bool = False
+    """Whether a transport header may end early, so that each load of it can fail by itself."""
     sites: dict[tuple[Rule, int], Site] = field(default_factory=dict)
     runtime: Runtime[P, V] | None = None
 
@@ -132,7 +137,12 @@ class Flight(Generic[P, V]):
     # ---- conditions on the packet as a whole -----------------------------------------------------------------------
     def is_family(self, family: int) -> P:
         """`family` as in Register FAMILY: 0 for IPv4, 1 for IPv6."""
-        return self.world.algebra.member(self.read(reg.FAMILY), 1, Intervals.of(family))
+        found = self.world.algebra.member(self.read(reg.FAMILY), 1, Intervals.of(family))
+        return self.world.algebra.both(found, self.is_ip()) if self.world.frames else found
+
+    def is_ip(self) -> P:
+        algebra = self.world.algebra
+        return algebra.member(self.read(reg.OTHER_FRAME), 1, Intervals.of(0)) if self.world.frames else algebra.true
 
     def has_entry(self) -> P:
         """Where `ct` keys other than the state can be read."""
@@ -165,6 +175,10 @@ def read(flight: Flight[P, V], expression: Expression, site: Site) -> tuple[V, P
     if isinstance(expression, Payload):
         return _payload(flight, expression)
     if isinstance(expression, Meta):
+        if expression.key == "random":
+            # Each reading is a new number.
+            register = reg.choice_register(f"meta random at {site.name}", expression.bits, "chance")
+            return flight.arriving(register), algebra.true
         return _meta(flight, expression)
     if isinstance(expression, Ct):
         return _ct(flight, expression)
@@ -189,7 +203,9 @@ def read(flight: Flight[P, V], expression: Expression, site: Site) -> tuple[V, P
     if isinstance(expression, Hash):
         if flight.world.runtime is not None:
             return flight.world.runtime.number(flight, expression, site), algebra.true
-        register = reg.choice_register(f"hash {expression!r}", 32, "the hash that spreads flows")
+        # Without a seed the kernel picks one for each rule.
+        where = f" at {site.name}" if expression.operand is not None and expression.seed is None else ""
+        register = reg.choice_register(f"hash {expression!r}{where}", 32, "the hash that spreads flows")
         return _below(flight, register, expression.modulus, expression.offset)
     if isinstance(expression, HeaderOption):
         return _option(flight, expression)
@@ -246,10 +262,18 @@ def requirement(flight: Flight[P, V], requires: tuple[tuple[str, int], ...]) -> 
             found = algebra.both(found, flight.is_family(0 if value == 2 else 1))
         elif key == "l4proto":
             found = algebra.both(found, algebra.member(flight.read(reg.L4PROTO), 8, Intervals.of(value)))
+            if flight.world.frames:
+                found = algebra.both(found, flight.is_ip())
         elif key == "ethertype":
-            # The packets here are IP: nothing else is there.
             family = {0x0800: 0, 0x86DD: 1}.get(value)
-            found = algebra.both(found, algebra.false if family is None else flight.is_family(family))
+            if family is not None:
+                found = algebra.both(found, flight.is_family(family))
+            elif flight.world.frames:
+                other = algebra.member(flight.read(_ETHER_TYPE), 16, Intervals.of(value))
+                found = algebra.both(found, algebra.both(other, algebra.negate(flight.is_ip())))
+            else:
+                # The packets here are IP: nothing else is there.
+                found = algebra.false
         elif key == "iiftype":
             found = algebra.both(found, _bit(flight, reg.LINK))
     return found
@@ -280,11 +304,24 @@ def _payload(flight: Flight[P, V], expression: Payload) -> tuple[V, P]:
     value = flight.read_slices(header_slices(base, offset, bits))
     if base == "ll":
         return value, algebra.both(there, _bit(flight, reg.LINK))
-    there = algebra.both(there, _bit(flight, reg.TRANSPORT))
+    present = _reaching(offset, bits) if flight.world.cut and base == "th" else reg.TRANSPORT
+    there = algebra.both(there, _bit(flight, present))
     if base == "ih":
         present = reg.choice_register(f"payload reaches byte {(offset + bits + 7) // 8}", 1, "")
         there = algebra.both(there, _bit(flight, present))
     return value, there
+
+
+_ETHER_TYPE = Register("meta protocol", 16)
+
+
+@cache
+def _reaching(offset: int, bits: int) -> Register:
+    """Whether a load of the transport header succeeds. A later fragment gives aligned loads of 1, 2 or 4 bytes only."""
+    first, end = offset // 8, (offset + bits + 7) // 8
+    size = end - first
+    fast = size in (1, 2, 4) and first % size == 0
+    return Register(f"transport header reaches byte {end}{'' if fast else ' of no fragment'}", 1)
 
 
 _REGISTERS: dict[str, Register] = {
@@ -305,7 +342,14 @@ def _meta(flight: Flight[P, V], expression: Meta) -> tuple[V, P]:
     key = expression.key
     known = _REGISTERS.get(key)
     if known is not None:
-        return flight.read(known), algebra.true
+        return flight.read(known), flight.is_ip() if known is reg.L4PROTO else algebra.true
+    if flight.world.frames and key in ("nfproto", "protocol"):
+        if key == "nfproto":
+            return flight.read(Register("meta nfproto", 8)), algebra.true
+        value = flight.read(_ETHER_TYPE)
+        for family, number in ((0, 0x0800), (1, 0x86DD)):
+            value = algebra.select(flight.is_family(family), algebra.constant(number, 16), value, 16)
+        return value, algebra.true
     if key == "nfproto":
         return algebra.select(flight.is_family(0), algebra.constant(2, 8), algebra.constant(10, 8), 8), algebra.true
     if key == "protocol":
@@ -446,10 +490,11 @@ def find_set(site: Site, reference: SetReference | SetLiteral) -> NamedSet | Set
 
 
 def _map(flight: Flight[P, V], expression: MapLookup, site: Site) -> tuple[V, P]:
-    from fireproof.semantics.match import element_matches
+    from fireproof.semantics.match import element_matches, index_positions
 
     algebra = flight.world.algebra
     source = find_set(site, expression.map)
+    indices = index_positions(expression.key)
     values, there = read_parts(flight, expression.key, site)
     bits = reg.IIF.bits if expression.datatype in ("ifname", "iface_index") else expression.bits
     if flight.world.runtime is not None and isinstance(source, NamedSet) and is_dynamic(source):
@@ -460,7 +505,7 @@ def _map(flight: Flight[P, V], expression: MapLookup, site: Site) -> tuple[V, P]
     result = algebra.constant(0, bits)
     found = algebra.false
     for element in sorted(source.elements, key=lambda e: e.key is None):
-        hit = element_matches(flight, values, element)
+        hit = element_matches(flight, values, element, indices)
         if element.key is None:
             hit = algebra.negate(found)
         if algebra.is_false(hit):

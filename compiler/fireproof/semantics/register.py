@@ -64,6 +64,8 @@ CT_DIRECTION = Register("ct direction", 8)
 CT_ZONE = Register("ct zone", 16)
 TRANSPORT = Register("transport header present", 1)
 LINK = Register("link header present", 1)
+OTHER_FRAME = Register("frame without IP", 1)
+"""Asked only where frames of other protocols come."""
 
 IP_SADDR, IP_DADDR = Register("ip saddr", 32), Register("ip daddr", 32)
 IP6_SADDR, IP6_DADDR = Register("ip6 saddr", 128), Register("ip6 daddr", 128)

@@ -52,7 +52,7 @@ from fireproof.semantics import register as reg
 from fireproof.semantics.algebra import P, V
 from fireproof.semantics.flight import Flight, Site, find_set, is_dynamic, read, read_parts, resize, width, within
 from fireproof.semantics.interval import Intervals
-from fireproof.semantics.match import element_matches, matches
+from fireproof.semantics.match import element_matches, in_set, index_positions, matches
 from fireproof.semantics.register import Register, header_slices
 
 _TCP = Intervals.of(6)
@@ -232,10 +232,11 @@ class Traversal(Generic[P, V]):
             hit = algebra.both(
                 hit, self.flight.choose(f"map {source.name} at {site.name}", f"the contents of map `{source.name}`")
             )
+        indices = index_positions(statement.key)
         for element in sorted(source.elements, key=lambda e: e.key is None):
             if algebra.is_false(hit):
                 break
-            part = algebra.both(hit, element_matches(self.flight, values, element))
+            part = algebra.both(hit, element_matches(self.flight, values, element, indices))
             if algebra.is_false(part):
                 continue
             hit = algebra.both(hit, algebra.negate(part))
@@ -304,6 +305,11 @@ class Traversal(Generic[P, V]):
     def _object(self, statement: ObjectReference, site: Site, hit: P) -> P:
         """A named counter, limit or quota; helpers and timeouts change nothing here."""
         algebra = self.flight.world.algebra
+        if isinstance(statement.name, MapLookup):
+            # A key that the map does not have ends the rule.
+            values, there = read_parts(self.flight, statement.name.key, site)
+            known = in_set(self.flight, values, find_set(site, statement.name.map), site)
+            hit = algebra.both(hit, algebra.both(there, known))
         if statement.kind == "synproxy":
             return algebra.both(hit, self.flight.choose(f"synproxy at {site.name}", "what the synproxy does"))
         if statement.kind not in ("limit", "quota"):

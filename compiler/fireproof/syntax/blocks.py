@@ -20,7 +20,7 @@ MAX_HEAD = 16 * 1024
 """Longest head of a block in characters."""
 
 _MARK = re.compile(r'"[^"\n]*"|#[^\n]*|\\\r?\n|[{};\n]')
-_OBJECT = r"(?:set|map|flowtable|counter|quota|limit|secmark|synproxy|ct\s+(?:helper|timeout|expectation))\b"
+_OBJECT = r"(?:set|map|flowtable|counter|quota|limit|secmark|synproxy|ct\s+\w+)\b"
 _REMARKS = re.compile(r"(?:\s|#[^\n]*)*")
 _VERB = r"(?:add|create|insert|replace|delete|destroy|flush|list|reset|rename)"
 _HEADS = {

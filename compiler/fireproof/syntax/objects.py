@@ -72,7 +72,8 @@ def read_block(
 def _flowtable(builder: Builder, file: SourceFile, line: Line, table: Table, name: str) -> None:
     context = builder.context(table, builder.scope)
     flowtable = Flowtable(name, table, Span(file, line.start, line.end), 0)
-    hooked = False
+    hooked = name in table.flowtables
+    before = len(builder.diagnostics.errors)
     for inner in line.body or []:
         tree = builder.parse(file, inner.start, inner.end, "flowtable_line")
         if tree is None:
@@ -97,7 +98,7 @@ def _flowtable(builder: Builder, file: SourceFile, line: Line, table: Table, nam
                 flowtable.counter = True
         except MeaningError as problem:
             builder.meaning_problem(file, inner.start, inner.end, problem)
-    if not hooked and name not in table.flowtables:
+    if not hooked and len(builder.diagnostics.errors) == before:
         raise Problem("syntax", f"the flowtable `{name}` has no hook", line.start, line.end,
                       help="add a line such as `hook ingress priority filter`")  # fmt: skip
     table.flowtables[name] = flowtable

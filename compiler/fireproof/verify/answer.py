@@ -97,7 +97,11 @@ def not_modelled(ruleset: Ruleset, question: Question) -> str:
             for rule in chain.rules:
                 for statement in rule.statements:
                     what = ""
-                    if isinstance(statement, Mangle) and isinstance(statement.target, Ct) and statement.target.key == "zone":
+                    if (
+                        isinstance(statement, Mangle)
+                        and isinstance(statement.target, Ct)
+                        and statement.target.key == "zone"
+                    ):
                         what = "conntrack zones"
                     elif isinstance(statement, Tproxy):
                         what = "transparent proxying"

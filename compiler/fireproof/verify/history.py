@@ -197,7 +197,9 @@ class _Case:
             flight = Flight(self.world, label=label)
             tcp = terms.member(flight.read(reg.L4PROTO), 8, Intervals.of(6))
             flags = Intervals.of(SYN) if label else Intervals((f, f) for f in (SYN_ACK, ACK))
-            found = terms.both(found, terms.either(terms.negate(tcp), terms.member(flight.read(reg.TCP_FLAGS), 8, flags)))
+            found = terms.both(
+                found, terms.either(terms.negate(tcp), terms.member(flight.read(reg.TCP_FLAGS), 8, flags))
+            )
             for register in (reg.TTL, reg.HOPLIMIT):
                 found = terms.both(found, terms.member(flight.read(register), 8, Intervals.of(64)))
             plain = Intervals((n, n) for n in (28, 40, 48, 60))

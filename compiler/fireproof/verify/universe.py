@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fireproof.model.expression import Concat, Constant, Element, Expression, Name, SetLiteral
+from fireproof.model.expression import Concat, Constant, Element, Expression, Fib, Name, SetLiteral
 from fireproof.model.ruleset import NamedSet, Ruleset
 from fireproof.model.statement import Mangle, Match, Statement, VerdictMap
 from fireproof.semantics.interfaces import Interfaces
@@ -53,7 +53,10 @@ def _in_statement(statement: Statement) -> Iterator[Name]:
 
 def _is_interface(left: Expression) -> bool:
     parts = left.parts if isinstance(left, Concat) else (left,)
-    return any(part.datatype in ("ifname", "iface_index") for part in parts)
+    return any(
+        part.datatype in ("ifname", "iface_index") or (isinstance(part, Fib) and part.result != "type")
+        for part in parts
+    )
 
 
 def _in_elements(source: SetLiteral | NamedSet) -> Iterator[Name]:
@@ -78,8 +81,10 @@ def interfaces_of(ruleset: Ruleset, mentioned: tuple[str, ...] = ()) -> Interfac
         universe = Interfaces([*own, *names], [*own_patterns, *patterns])
         real = [universe.number(name) for name in ("lo", *own)]
         real += [universe.number(f"{pattern}*") for pattern in own_patterns]
-        # A name that rules mention exists too if a pattern of the host facts covers it.
-        real += [universe.number(n) for n in names if any(n.startswith(p) for p in own_patterns)]
+        # A name or pattern that rules mention exists too if a pattern of the host facts covers it.
+        for name in (*names, *(f"{pattern}*" for pattern in patterns)):
+            if any(name.startswith(pattern) for pattern in own_patterns):
+                real.append(universe.number(name))
         universe.existing = Intervals((number, number) for number in real)
         return universe
     # "another interface" stands for every one that nothing names.

@@ -8,17 +8,18 @@ from the few packets of the rule itself, so they stay small. What cannot be prov
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import TYPE_CHECKING
 
 from fireproof.lint.boxes import DOMAINS, Box, Field
 from fireproof.lint.calls import Calls, calls_of, hooks_reaching
-from fireproof.lint.chain_rules import Lowered, Lowering, written_registers
+from fireproof.lint.chain_rules import Lowered, Lowering, is_open
 from fireproof.lint.checks.nesting import _loop
 from fireproof.lint.coverage import BLOCK, Block, Cover, bits, holds_all
+from fireproof.lint.volatile import volatile_of
 from fireproof.model.ruleset import Chain, Ruleset, Table
-from fireproof.model.statement import Verdict
+from fireproof.model.statement import Verdict, VerdictMap
 from fireproof.netfilter.hooks import CONNTRACK_PRIORITY
 from fireproof.semantics import register as reg
 from fireproof.semantics.interfaces import Interfaces
@@ -71,41 +72,60 @@ class _Pending:
 class _TableCheck:
     def __init__(self, ruleset: Ruleset, table: Table, interfaces: Interfaces) -> None:
         self.ruleset = ruleset
-        self.table = table
+        self.table = _with_open_sets(table)
         self.interfaces = interfaces
         self.calls: Calls = calls_of(table)
         self.bases = hooks_reaching(table, self.calls)
-        volatile = written_registers(list(table.chains.values()))
-        self.lowering = Lowering(interfaces, table, volatile)
+        self.lowering = Lowering(interfaces, self.table, volatile_of(table))
         self.exact: Exact | None = None
         self.entries: dict[str, Box] = {}
 
     def run(self) -> Iterator[Diagnostic]:
         if _loop(self.table, self.calls) is not None:
             return
+        self._enter()
         for chain in self.table.chains.values():
             if chain.name in self.bases:
                 yield from self.chain(chain)
 
     # ---- what can enter a chain ------------------------------------------------------------------------------------
-    def entry(self, chain: Chain) -> Box:
-        """A box that holds every packet that comes to the chain."""
-        known = self.entries.get(chain.name)
-        if known is not None:
-            return known
+    def _enter(self) -> None:
+        """Finds for each chain a box that holds every packet that comes to it: callers first."""
+        waiting = {
+            name: sum(call.caller.name in self.bases for call in self.calls.by_callee.get(name, ()))
+            for name in self.bases
+        }
+        ready = [name for name, calls in waiting.items() if not calls]
+        anything = any(
+            isinstance(statement, VerdictMap) and is_open(statement, self.table)
+            for name in self.bases
+            for rule in self.table.chains[name].rules
+            for statement in rule.statements[-1:]
+        )
+        while ready:
+            name = ready.pop()
+            chain = self.table.chains[name]
+            self.entries[name] = Box({}) if anything and chain.base is None else self._entry(chain)
+            for call in self.calls.by_caller.get(name, ()):
+                waiting[call.chain.name] -= 1
+                if not waiting[call.chain.name]:
+                    ready.append(call.chain.name)
+
+    def _entry(self, chain: Chain) -> Box:
+        if chain.base is not None:
+            return self._base_entry(chain, loopback=True)
         algebra = self.lowering.algebra
-        found = self._base_entry(chain) if chain.base is not None else algebra.false
+        found = algebra.false
         for call in self.calls.by_callee.get(chain.name, ()):
             if call.caller.name in self.bases:
-                inside = algebra.both(self.entry(call.caller), self.lowering.rule(call.rule).box)
+                inside = algebra.both(self.entries[call.caller.name], self.lowering.rule(call.rule).box)
                 if not algebra.is_false(inside):
                     # Two boxes are joined to one around both: larger, never smaller.
                     found = algebra.either(found, Box(inside.tests, exact=False))
-        found = Box(found.tests, exact=True)
-        self.entries[chain.name] = found
-        return found
+        return Box(found.tests, exact=True)
 
-    def _base_entry(self, chain: Chain) -> Box:
+    def _base_entry(self, chain: Chain, loopback: bool) -> Box:
+        """What a hook lets a base chain see; `loopback`: with what this host sends to itself."""
         base = chain.base
         assert base is not None
         tests: dict[Field, Intervals] = {}
@@ -132,18 +152,29 @@ class _TableCheck:
         if base.type == "nat":
             # Only the first packet of a flow gets here.
             say(reg.CT_STATE, Intervals([(reg.NEW, reg.NEW), (reg.RELATED, reg.RELATED)]))
-        elif base.priority < CONNTRACK_PRIORITY and base.hook in ("prerouting", "output", "ingress"):
-            say(reg.CT_STATE, Intervals.of(reg.INVALID))
+        elif not loopback and (
+            base.hook == "ingress" or (base.hook == "prerouting" and base.priority < CONNTRACK_PRIORITY)
+        ):
+            # Before tracking; what comes over the loopback interface still has the entry from its way out.
+            say(reg.CT_STATE, Intervals([(reg.INVALID, reg.INVALID), (reg.UNTRACKED, reg.UNTRACKED)]))
         return Box(tests)
+
+    def _place(self, chain: Chain, lowered: Lowered) -> Box:
+        """The packets that come to the chain, as far as they concern a rule."""
+        if chain.base is None or chain.base.hook not in ("prerouting", "ingress"):
+            return self.entries[chain.name]
+        iifs = lowered.box.tests.get((reg.IIF, 0, reg.IIF.bits))
+        loopback = iifs is None or bool(iifs & self.interfaces.matching_device("lo"))
+        return self._base_entry(chain, loopback)
 
     # ---- one chain -------------------------------------------------------------------------------------------------
     def chain(self, chain: Chain) -> Iterator[Diagnostic]:
         algebra = self.lowering.algebra
-        entry = self.entry(chain)
         pending: list[_Pending] = []
         covers: list[Cover] = []
         for number, rule in enumerate(chain.rules):
             lowered = self.lowering.rule(rule)
+            entry = self._place(chain, lowered)
             box = algebra.both(entry, lowered.box)
             if lowered.empty or algebra.is_false(box):
                 yield self._never(lowered, entry)
@@ -159,7 +190,7 @@ class _TableCheck:
             if one.alone is not None:
                 yield self._finding(one, [one.alone.number], chain)
             elif one.undecided:
-                blockers = self._subtract(one, chain, entry)
+                blockers = self._subtract(one, chain, self._place(chain, one.lowered))
                 if blockers:
                     yield self._finding(one, blockers, chain)
 
@@ -286,11 +317,20 @@ def _contradiction(box: Box, entry: Box, interfaces: Interfaces) -> str:
     return ""
 
 
+def _with_open_sets(table: Table) -> Table:
+    """The table with its empty sets taken as filled by somebody later, as block lists are; constant sets cannot be."""
+    sets = {
+        name: named if named.elements or "constant" in named.flags else replace(named, updated=True)
+        for name, named in table.sets.items()
+    }
+    return replace(table, sets=sets)
+
+
 def _points(one: _Pending) -> list[dict[Field, int]]:
     """Some packets of a rule, as far as its box tells: both corners and random ones."""
     random = Random(one.number)
     tests = dict(one.tests)
-    found = []
+    found: list[dict[Field, int]] = []
     for sample in range(SAMPLES):
         point: dict[Field, int] = {}
         for key, values in tests.items():
@@ -313,7 +353,7 @@ class _Everywhere(dict[Field, int]):
         self._random = random
         self._sample = sample
 
-    def get(self, key: Field, default: object = None) -> int:  # type: ignore[override]
+    def get(self, key: Field, default: object = None) -> int:
         if key not in self:
             domain = DOMAINS.get(key[0])
             if domain is not None:
