@@ -20,7 +20,9 @@ def shape(text: str) -> object:
 
     def of(lines: list[blocks.Line]) -> list[object]:
         return [
-            text[line.start : line.end] if line.body is None else (text[line.start : line.end], line.kind, of(line.body))
+            text[line.start : line.end]
+            if line.body is None
+            else (text[line.start : line.end], line.kind, of(line.body))
             for line in lines
         ]
 
@@ -33,7 +35,9 @@ def test_heads_and_bodies() -> None:
     assert shape(ONE) == [("table inet t", "table", [("chain c", "chain", ["tcp dport 22 accept"])])]
     assert shape("set x { 1, 2 }") == [("set x", "object", ["1, 2"])]
     assert shape("table ip t { elements = { 1, 2 } }") == [("table ip t", "table", ["elements = { 1, 2 }"])]
-    assert shape('assert "a" { no packet\n to me; packet; }') == [('assert "a"', "assert", ["no packet\n to me", "packet"])]
+    assert shape('assert "a" { no packet\n to me; packet; }') == [
+        ('assert "a"', "assert", ["no packet\n to me", "packet"])
+    ]
 
 
 @pytest.mark.parametrize(
@@ -46,7 +50,7 @@ def test_heads_and_bodies() -> None:
         ONE.replace("table inet t", "table \\\n inet \\\n t"),
         ONE.replace("tcp dport", "tcp \\\r\n dport"),
         ONE.replace(" accept", " accept # done; }"),
-        ONE.replace("chain c {", "chain c { # { ; \" }\n#}\n"),
+        ONE.replace("chain c {", 'chain c { # { ; " }\n#}\n'),
         "# {\n" + ONE + "# }",
         "\ufeff".join(["", ONE]).removeprefix("\ufeff"),
         ONE.replace(" ", "\t"),
@@ -117,7 +121,7 @@ def test_unbalanced_braces(text: str, code: str, mark: str) -> None:
 
 
 def test_a_last_line_without_an_end() -> None:
-    assert problem('table ip t { }\n# end').code == "no-newline-at-end"
+    assert problem("table ip t { }\n# end").code == "no-newline-at-end"
     assert not problems("table ip t { }")
 
 

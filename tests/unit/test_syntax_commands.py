@@ -59,19 +59,23 @@ def test_rules(command: str, expected: list[int]) -> None:
 
 
 def test_the_family_may_be_left_out_for_ip() -> None:
-    made = ruleset("add table t\nadd chain t c\nadd rule t c accept\nadd set t s { type ipv4_addr; }\nadd element t s { 1.1.1.1 }\n")
+    commands = ("table t", "chain t c", "rule t c accept", "set t s { type ipv4_addr; }", "element t s { 1.1.1.1 }")
+    made = ruleset("".join(f"add {command}\n" for command in commands))
     assert len(made.tables["ip", "t"].chains["c"].rules) == 1
     assert len(made.tables["ip", "t"].sets["s"].elements) == 1
 
 
 def test_deleting() -> None:
-    found = ruleset(BASE + """\
+    found = ruleset(
+        BASE
+        + """\
 delete set inet t s
 delete map inet t m
 delete counter inet t hits
 delete flowtable inet t f
 delete chain inet t d
-""").tables["inet", "t"]
+"""
+    ).tables["inet", "t"]
     assert (found.sets, found.objects, found.flowtables, list(found.chains)) == ({}, {}, {}, ["c"])
 
 
@@ -179,7 +183,10 @@ def test_what_is_refused(command: str, message: str, mark: str) -> None:
         ("type filter hook input priority 0; policy return", "a policy is accept or drop"),
         ("type filter hook input priority 0; flags sticky", "the only flag of a chain is `offload`"),
         ("type filter hook input priority 0; type filter hook output priority 0", "already has another hook"),
-        ("type filter hook ingress device lo priority 0; type filter hook ingress device eth0 priority 0", "another hook"),
+        (
+            "type filter hook ingress device lo priority 0; type filter hook ingress device eth0 priority 0",
+            "another hook",
+        ),
     ],
 )
 def test_lines_of_chains(line: str, message: str) -> None:

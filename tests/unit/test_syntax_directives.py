@@ -81,7 +81,9 @@ def test_wrong_definitions(text: str, message: str, mark: str) -> None:
 
 
 def test_a_broken_definition_is_complained_about_once() -> None:
-    found = problems("define a = 1 2\ndefine b = $a\ntable ip t { chain c { tcp dport $a accept; tcp dport $b drop; }; }\n")
+    found = problems(
+        "define a = 1 2\ndefine b = $a\ntable ip t { chain c { tcp dport $a accept; tcp dport $b drop; }; }\n"
+    )
     assert [d.message for d in found] == ["unexpected `2`"]
 
 
@@ -154,7 +156,11 @@ def test_an_include_inside_a_set(tmp_path: Path) -> None:
 
 
 def test_an_error_in_an_included_file_is_shown_there(tmp_path: Path) -> None:
-    write(tmp_path, main='table ip t {\n set s {\n  include "list.nft"\n }\n}\n', list="type inet_service\nelements = { 22, x }\n")
+    write(
+        tmp_path,
+        main='table ip t {\n set s {\n  include "list.nft"\n }\n}\n',
+        list="type inet_service\nelements = { 22, x }\n",
+    )
     found = load(str(tmp_path / "main.nft")).diagnostics.found[0]
     assert found.span is not None
     assert Path(found.span.file.name).name == "list.nft"

@@ -85,7 +85,7 @@ def test_a_host_of_its_own_file() -> None:
         ("interface a_name_that_is_too_long { zone a; }", "is not the name of an interface"),
         ("interface $gone { zone a; }", "is not defined as a single name"),
         ("interface { zone a; }", "is not the name of an interface"),
-        ("route default via 9.9.9.9", "this route names no way out"),
+        ("route default via 2001:db9::1", "this route names no way out"),
         ("route default via ::1 dev lan0 x", "unexpected `x`"),
         ("route 10.0.0.0/8 via 2001:db8::1 dev lan0", "the gateway is of the other IP version"),
         ("route 10.0.0.0/40 dev lan0", "/40 is longer"),
@@ -107,7 +107,9 @@ ASSERTED = HOST + "table inet t { set s { type ipv4_addr; }; }\n"
 
 
 def test_everything_a_question_can_say() -> None:
-    made = ruleset(ASSERTED + """\
+    made = ruleset(
+        ASSERTED
+        + """\
 assert "a name; with {marks}" {
     connection from zone internet to 203.0.113.2 tcp dport { 80, 443 } # the web
         reaches 192.168.1.5:8443;
@@ -116,7 +118,8 @@ assert "a name; with {marks}" {
     packet to interface eth0 rejected with icmp type host-unreachable;
     packet from 10.0.0.1 rejected
 }
-""").assertions
+"""
+    ).assertions
     assert {assertion.name for assertion in made} == {"a name; with {marks}"}
     questions = [assertion.question for assertion in made]
     assert [(q.quantifier, q.subject) for q in questions] == [
@@ -128,7 +131,7 @@ assert "a name; with {marks}" {
     assert first.clauses[0].place is not None
     assert first.clauses[0].place.interfaces == ("eth0",)
     assert first.clauses[1].place is not None
-    assert first.clauses[1].place.addresses == (Interval(0xCB007102, 0xCB007102),)
+    assert first.clauses[1].place.key == (Interval(0xCB007102, 0xCB007102),)
     assert (first.claims[0].kind, first.claims[0].port) == ("reaches", 8443)
     assert "#" not in first.text
     assert len(questions[1].exceptions) == 1

@@ -62,8 +62,7 @@ def meaning(rules: list[str]) -> list[object]:
     lines = "\n".join(rules)
     loaded = load_text(f"table inet t {{\n{DECLARATIONS}\n chain other {{ }}\n chain c {{\n{lines}\n }}\n}}\n")
     found: dict[int, object] = {
-        rule.span.line: (rule.statements, rule.comment)
-        for rule in loaded.ruleset.tables["inet", "t"].chains["c"].rules
+        rule.span.line: (rule.statements, rule.comment) for rule in loaded.ruleset.tables["inet", "t"].chains["c"].rules
     }
     first = loaded.ruleset.tables["inet", "t"].chains["c"].span.line + 1
     return [found.get(first + number) for number in range(len(rules))]
@@ -135,3 +134,25 @@ def test_shapes_are_shared() -> None:
     third = cache.parse("tcp dport 22 accept")
     assert other and third
     assert other[0] is not third[0]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("tcp dport 0x10 accept", "tcp dport 0x10zz accept"),
+        ("ct expiration 5s accept", "ct expiration 5xyzs accept"),
+        ("ether saddr 1:2:3:4:5:6 accept", "ether saddr 1234:2:3:4:5:6 accept"),
+        ("ip saddr 1.2.3.4 accept", "ip saddr 1.2.3 accept"),
+        ("ip saddr 1.2.3.4 accept", "ip saddr 1.2.3.4.5 accept"),
+        ("ip6 saddr 1:2:3:4:5:6:7:8 accept", "ip6 saddr 1:2:3 accept"),
+        ("ip6 saddr 1::2 accept", "ip6 saddr 1::2::3 accept"),
+        ("tcp dport 22 accept", "tcp dport ٢٢ accept"),
+        ("tcp dport 22 accept", "tcp dport 22a accept"),
+        ("tcp dport 22 accept", f"tcp dport {'2' * 65} accept"),
+        ("ip saddr @s accept", "ip saddr @é accept"),
+    ],
+)
+def test_what_only_looks_like_a_known_shape_is_refused(first: str, second: str) -> None:
+    found = meaning([first, second])
+    assert found[0] is not None
+    assert found[1] is None

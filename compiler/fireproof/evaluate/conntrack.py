@@ -23,23 +23,25 @@ from fireproof.evaluate.flowtable import (
     Flow,
     FlowTable,
 )
-from fireproof.evaluate.flowtuple import (
+from fireproof.evaluate.flowtuple import FlowTuple, of_bytes, quoted
+from fireproof.evaluate.nat import Target, Translator
+from fireproof.evaluate.tcp_window import Segment
+from fireproof.model.expression import Interval, MapLookup
+from fireproof.model.host import Conntrack, Host
+from fireproof.netfilter.conntrack import (
+    ERRORS,
+    FIN,
     ICMP,
     ICMPV6,
+    NEVER_TRACKED_ICMPV6,
     QUERIES,
     SCTP,
+    SYN,
     TCP,
     UDP,
     UDPLITE,
     WITH_PORTS,
-    FlowTuple,
-    of_bytes,
-    quoted,
 )
-from fireproof.evaluate.nat import Target, Translator
-from fireproof.evaluate.tcp_window import FIN, SYN, Segment
-from fireproof.model.expression import Interval, MapLookup
-from fireproof.model.host import Conntrack, Host
 from fireproof.packet.parse import l4_checksum_ok
 from fireproof.packet.rewrite import translate_icmp_inner
 from fireproof.semantics import register as reg
@@ -51,10 +53,7 @@ from fireproof.semantics.traverse import Translation
 
 _UDP_TIMEOUT, _UDP_ASSURED_TIMEOUT, _UDP_STEADY = 30.0, 120.0, 2.0
 _ICMP_TIMEOUT, _GENERIC_TIMEOUT, _SCTP_TIMEOUT = 30.0, 600.0, 210.0
-_ICMP_ERRORS = frozenset((3, 4, 5, 11, 12))
 _ICMP_REDIRECT = 5
-# Neighbour discovery and multicast listeners: never tracked.
-_UNTRACKED_ICMPV6 = frozenset((*range(130, 137), 143))
 _HIGHEST_ICMP = 18
 _MIN_HEADER = {TCP: 20, UDP: 8, UDPLITE: 8, SCTP: 12, ICMP: 8, ICMPV6: 8}
 _ZONE_ORIGINAL, _ZONE_REPLY = Register("ct original zone", 16), Register("ct reply zone", 16)
@@ -154,12 +153,12 @@ class Tracker:
             if (protocol == ICMP) != (packet.version == 4):
                 return True
             kind = packet.raw[th]
-            if protocol == ICMPV6 and kind in _UNTRACKED_ICMPV6:
+            if protocol == ICMPV6 and kind in NEVER_TRACKED_ICMPV6:
                 packet.state = reg.UNTRACKED
                 return True
             if protocol == ICMP and kind > _HIGHEST_ICMP:
                 return True
-            if (kind in _ICMP_ERRORS) if protocol == ICMP else kind < 128:
+            if kind in ERRORS[protocol]:
                 self._find_error(flight, packet, ends)
                 return True
         return self._find_or_open(flight, packet, ends)

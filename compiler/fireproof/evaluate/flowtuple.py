@@ -8,16 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from fireproof.netfilter.conntrack import ANSWERS, ICMP, ICMPV6, WITH_PORTS
 from fireproof.packet.parse import Headers, parse
-
-ICMP, TCP, UDP, DCCP, ICMPV6, SCTP, UDPLITE = 1, 6, 17, 33, 58, 132, 136
-WITH_PORTS = frozenset((TCP, UDP, SCTP, UDPLITE))
-
-# Query and answer, both ways: echo, timestamp, information, address mask; in ICMPv6 echo and node information.
-_ANSWERS = {8: 0, 0: 8, 13: 14, 14: 13, 15: 16, 16: 15, 17: 18, 18: 17}
-_ANSWERS6 = {128: 129, 129: 128, 139: 140, 140: 139}
-QUERIES = {ICMP: frozenset((8, 13, 15, 17)), ICMPV6: frozenset((128, 139))}
-"""The ICMP types that may open a flow."""
 
 
 class FlowTuple(NamedTuple):
@@ -34,15 +26,13 @@ class FlowTuple(NamedTuple):
         """The tuple of the answers; only for tuples that `has_inverse`."""
         version, source, destination, protocol, sport, dport = self
         if protocol in (ICMP, ICMPV6):
-            kinds = _ANSWERS if protocol == ICMP else _ANSWERS6
-            return FlowTuple(version, destination, source, protocol, sport, kinds[dport >> 8] << 8 | dport & 0xFF)
+            answer = ANSWERS[protocol][dport >> 8]
+            return FlowTuple(version, destination, source, protocol, sport, answer << 8 | dport & 0xFF)
         return FlowTuple(version, destination, source, protocol, dport, sport)
 
     @property
     def has_inverse(self) -> bool:
-        if self.protocol == ICMP:
-            return self.dport >> 8 in _ANSWERS
-        return self.protocol != ICMPV6 or self.dport >> 8 in _ANSWERS6
+        return self.protocol not in ANSWERS or self.dport >> 8 in ANSWERS[self.protocol]
 
 
 def of_bytes(headers: Headers) -> FlowTuple | None:

@@ -13,7 +13,8 @@ from hashlib import blake2b
 from random import Random
 
 from fireproof.evaluate.flowtable import NAT, NAT_DONE, Flow, FlowTable
-from fireproof.evaluate.flowtuple import ICMP, ICMPV6, WITH_PORTS, FlowTuple
+from fireproof.evaluate.flowtuple import FlowTuple
+from fireproof.netfilter.conntrack import ICMP, ICMPV6, WITH_PORTS
 
 _ATTEMPTS = 128
 _FEWEST_ATTEMPTS = 16

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from fireproof.evaluate import tcp_window
-from fireproof.evaluate.tcp_window import ACK, CWR, ECE, FIN, PSH, RST, SYN, URG, Segment, Side, before
+from fireproof.evaluate.tcp_window import Segment, Side, before
+from fireproof.netfilter.conntrack import ACK, FIN, IGNORED_FLAGS, RST, SENSIBLE_FLAGS, SYN
 
 NONE, SYN_SENT, SYN_RECV, ESTABLISHED = "NONE", "SYN_SENT", "SYN_RECV", "ESTABLISHED"
 FIN_WAIT, CLOSE_WAIT, LAST_ACK, TIME_WAIT = "FIN_WAIT", "CLOSE_WAIT", "LAST_ACK", "TIME_WAIT"
@@ -23,13 +24,10 @@ UNACKNOWLEDGED = 300.0
 """Seconds while data waits for its acknowledgement, or is sent again and again, or no answer was seen yet."""
 _RETRANSMISSIONS = 3
 
-# PSH, ECE and CWR do not matter; every other combination of flags is invalid.
-_SENSIBLE = frozenset((SYN, SYN | URG, SYN | ACK, RST, RST | ACK, FIN | ACK, FIN | ACK | URG, ACK, ACK | URG))
-
 
 def kind_of(flags: int) -> str | None:
     """syn, syn-ack, fin, ack or rst; None when the flags make no sense together."""
-    if flags & ~(PSH | ECE | CWR) not in _SENSIBLE:
+    if flags & ~IGNORED_FLAGS not in SENSIBLE_FLAGS:
         return None
     if flags & RST:
         return "rst"

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-FIN, SYN, RST, PSH, ACK, URG, ECE, CWR = 1, 2, 4, 8, 16, 32, 64, 128
+from fireproof.netfilter.conntrack import ACK, RST, SYN
+
 _MASK = 0xFFFFFFFF
 _SLOWEST_ACK = 66_000
 """An acknowledgement may lag behind by this much, whatever the window."""

@@ -36,20 +36,25 @@ from fireproof.syntax.references import targets
 ENTRY = Intervals((state, state) for state in (reg.NEW, reg.ESTABLISHED, reg.RELATED))
 """The states of packets that have a conntrack entry; of the others only the state can be read."""
 LEAVES = frozenset(("accept", "drop", "return", "goto"))
+MAX_DEPTH = 4
 MAX_INLINED = 2000
 """Rules of called chains that are looked into for what a call takes off."""
 
 
 @dataclass(slots=True)
 class Lowered:
-    """One rule: `box` is what reaches its end (or None when that is nothing), `verdict` its last statement."""
+    """One rule: `box` is what comes to its end, `ends` the statement there that can take packets off the chain."""
 
     rule: Rule
     box: Box
-    empty: bool
-    ends: object | None
-    complex: bool
-    """Whether only packet sets know exactly what it matches (free choices apart)."""
+    reached: Box
+    """What comes to its first statement that does anything, be it only to count."""
+    ends: Statement | None
+
+    @property
+    def complex(self) -> bool:
+        """Whether only packet sets know exactly what it matches (free choices apart)."""
+        return not self.reached.exact and not self.reached.free
 
 
 @dataclass(slots=True)
@@ -96,26 +101,32 @@ class Lowering:
     def rule(self, rule: Rule) -> Lowered:
         algebra = self.algebra
         box = algebra.true
-        ends: object | None = None
-        for statement in rule.statements:
+        ends: Statement | None = None
+        reached: Box | None = None
+        for statement in asked_in_order(rule):
             kind = type(statement)
             if kind is Match:
                 box = algebra.both(box, self.match(statement))  # type: ignore[arg-type]
-            elif kind is Verdict or kind is VerdictMap or isinstance(statement, Reject | Nat | Queue):
+                continue
+            if isinstance(statement, ENDS):
                 ends = statement
-            elif isinstance(statement, ExtensionStatement):
+                if kind is Verdict:
+                    continue
+            elif reached is None:
+                reached = box
+            if isinstance(statement, ExtensionStatement):
                 if statement.sometimes is not None:
                     box = Box(box.tests, exact=False, free=True)
-            elif not _always_goes_on(statement):
+                continue
+            if not _always_goes_on(statement):
                 box = Box(box.tests, exact=False, free=True)
-            if kind not in _PLAIN:
-                box = algebra.both(box, goes_on(self.flight, self.table, statement, self.site))
-        return Lowered(rule, box, algebra.is_false(box), ends, not box.exact and not box.free)
+            box = algebra.both(box, goes_on(self.flight, self.table, statement, self.site))
+        return Lowered(rule, box, box if reached is None else reached, ends)
 
     # ---- what leaves the chain -------------------------------------------------------------------------------------
     def covers(self, lowered: Lowered, number: int, depth: int = 0) -> list[Cover]:
         """What the rule takes off its chain, as far as boxes can say. Nothing that hangs on a free choice."""
-        if lowered.empty or lowered.box.free or lowered.ends is None:
+        if lowered.ends is None or lowered.box.free:
             return []
         ends = lowered.ends
         if isinstance(ends, Verdict):
@@ -125,23 +136,25 @@ class Lowering:
         return [Cover(number, lowered.box.tests, lowered.box.exact)]
 
     def _target_covers(self, target: VerdictTarget, box: Box, number: int, depth: int) -> list[Cover]:
+        if self.algebra.is_false(box):
+            return []
         if target.kind in LEAVES:
             return [Cover(number, box.tests, box.exact)]
         if target.kind == "continue" or target.chain is None:
             return []
         callee = self.table.chains.get(target.chain)
-        if callee is None or depth > 4 or len(callee.rules) > MAX_INLINED:
+        if callee is None or depth > MAX_DEPTH or len(callee.rules) > MAX_INLINED:
             return []
         found: list[Cover] = []
         for rule in callee.rules:
             inner = self.rule(rule)
-            if _may_return(inner, self.table):
+            if may_return(inner, self.table):
                 # What comes back is not taken; what is taken behind such a rule may have come back before.
                 break
             both = self.algebra.both(box, inner.box)
             if self.algebra.is_false(both):
                 continue
-            found += self.covers(Lowered(rule, both, False, inner.ends, not both.exact), number, depth + 1)
+            found += self.covers(Lowered(rule, both, both, inner.ends), number, depth + 1)
             if len(found) > MAX_INLINED:
                 break
         return found
@@ -159,8 +172,7 @@ class Lowering:
             if not isinstance(element.data, VerdictTarget) or element.key is None:
                 continue
             hit = self.algebra.both(box, key_matches(self.flight, values, element.key))
-            if not self.algebra.is_false(hit):
-                found += self._target_covers(element.data, hit, number, depth)
+            found += self._target_covers(element.data, hit, number, depth)
         if isinstance(fallback, VerdictTarget) and len(values) == 1:
             keys = [element.key[0] for element in source.elements if element.key is not None]
             listed = Intervals((key.low, key.high) for key in keys if isinstance(key, Interval))
@@ -171,9 +183,17 @@ class Lowering:
         return found
 
 
-_PLAIN = frozenset((Match, Verdict, Log))
+ENDS = (Verdict, VerdictMap, Reject, Nat, Queue)
+
+
+def asked_in_order(rule: Rule) -> tuple[Statement, ...]:
+    """The statements of a rule; what a reject asks for stands first, where nft puts it."""
+    last = rule.statements[-1] if rule.statements else None
+    return (last, *rule.statements[:-1]) if isinstance(last, Reject) else rule.statements
+
+
 _DECIDING_OBJECTS = ("limit", "quota", "synproxy")
-_HARMLESS = (Match, Verdict, VerdictMap, Mangle, Log, Notrack, Duplicate, FlowOffload, ObjectReference)
+_HARMLESS = (*ENDS, Mangle, Log, Notrack, Duplicate, FlowOffload, ObjectReference)
 
 
 def _always_goes_on(statement: Statement) -> bool:
@@ -195,7 +215,7 @@ def is_open(statement: VerdictMap, table: Table) -> bool:
     return isinstance(statement.map, SetReference) and is_dynamic(table.sets[statement.map.name])
 
 
-def _may_return(lowered: Lowered, table: Table) -> bool:
+def may_return(lowered: Lowered, table: Table) -> bool:
     """Whether packets can go back to the caller by this rule: return, or a goto (whose end returns)."""
     if not isinstance(lowered.ends, Verdict | VerdictMap):
         return False

@@ -6,10 +6,20 @@ from oxidd.bdd import BDDFunction
 from oxidd.util import DDMemoryError
 
 from fireproof.lint.boxes import DOMAINS, Box, Field
-from fireproof.lint.chain_rules import ENTRY, LEAVES, Lowered, Lowering
+from fireproof.lint.chain_rules import (
+    ENDS,
+    ENTRY,
+    LEAVES,
+    MAX_DEPTH,
+    MAX_INLINED,
+    Lowered,
+    Lowering,
+    asked_in_order,
+    may_return,
+)
 from fireproof.lint.coverage import Cover
 from fireproof.model.ruleset import Chain, Rule, Table
-from fireproof.model.statement import Match, Nat, Reject, Verdict
+from fireproof.model.statement import Match, Verdict, VerdictMap
 from fireproof.semantics import register as reg
 from fireproof.semantics.flight import Flight, Site, World
 from fireproof.semantics.implied import goes_on
@@ -32,7 +42,7 @@ class Exact:
         world: World[BDDFunction, Value] = World(self.algebra, interfaces, None, frames=frames, cut=True)
         self.flight: Flight[BDDFunction, Value] = Flight(world)
         self.flight.tracked = self.algebra.member(self.flight.read(reg.CT_STATE), reg.CT_STATE.bits, ENTRY)
-        self._rules: dict[int, tuple[Rule, BDDFunction, bool]] = {}
+        self._rules: dict[int, tuple[Rule, BDDFunction, bool, BDDFunction]] = {}
         self.domain = self._tests({(r, 0, r.bits): values for r, values in DOMAINS.items()})
 
     def _tests(self, tests: dict[Field, Intervals]) -> BDDFunction:
@@ -42,8 +52,8 @@ class Exact:
             found = found & self.algebra.member(value, width, values)
         return found
 
-    def rule(self, rule: Rule) -> tuple[BDDFunction, bool]:
-        """What a rule matches, or more, and whether it is just that.
+    def rule(self, rule: Rule) -> tuple[BDDFunction, bool, BDDFunction]:
+        """What a rule matches, or more; whether it is just that; and what comes to its first statement that acts.
 
         Conditions on what rules change on the way are left out. Each rule makes its free choices for itself.
         """
@@ -51,18 +61,21 @@ class Exact:
         if known is not None:
             return known[1:]
         found, whole = self.algebra.true, True
-        for index, statement in enumerate(rule.statements):
+        reached: BDDFunction | None = None
+        for index, statement in enumerate(asked_in_order(rule)):
             site = Site(self.table, f"{id(rule)}.{index}")
             if isinstance(statement, Match):
                 condition = matches(self.flight, statement, site)
             else:
+                if reached is None and not isinstance(statement, ENDS):
+                    reached = found
                 condition = goes_on(self.flight, self.table, statement, site)
             if self._is_volatile(condition):
                 whole = False
             else:
                 found = found & condition
-        self._rules[id(rule)] = (rule, found, whole)
-        return found, whole
+        self._rules[id(rule)] = (rule, found, whole, found if reached is None else reached)
+        return self._rules[id(rule)][1:]
 
     def _is_volatile(self, condition: BDDFunction) -> bool:
         volatile = self.lowering.volatile
@@ -77,7 +90,7 @@ class Exact:
 
     def is_empty(self, lowered: Lowered, entry: Box) -> bool:
         try:
-            inside = self.rule(lowered.rule)[0] & self.domain & self._tests(entry.tests)
+            inside = self.rule(lowered.rule)[2] & self.domain & self._tests(entry.tests)
         except (DDMemoryError, OutOfNodes):
             return False
         return not inside.satisfiable()
@@ -88,7 +101,7 @@ class Exact:
             return []
         found: list[int] = []
         try:
-            rest = self.rule(lowered.rule)[0] & self.domain & self._tests(entry.tests)
+            rest = self.rule(lowered.rule)[2] & self.domain & self._tests(entry.tests)
             # The largest first: what is left stays small, and few rules are named.
             for cover in sorted(covers, key=lambda c: len(c.tests)):
                 taken = self._cover(cover, chain)
@@ -107,8 +120,25 @@ class Exact:
     def _cover(self, cover: Cover, chain: Chain) -> BDDFunction | None:
         if cover.exact:
             return self._tests(cover.tests)
-        rule = chain.rules[cover.number]
-        last = rule.statements[-1] if rule.statements else None
-        ends = isinstance(last, Reject | Nat) or (isinstance(last, Verdict) and last.target.kind in LEAVES)
-        taken, whole = self.rule(rule)
-        return taken if ends and whole else None
+        return self._taken(chain.rules[cover.number])
+
+    def _taken(self, rule: Rule, depth: int = 0) -> BDDFunction | None:
+        """What a rule certainly takes off its chain, called chains included; None for nothing known."""
+        lowered = self.lowering.rule(rule)
+        matched, whole, _ = self.rule(rule)
+        last = lowered.ends
+        if last is None or lowered.box.free or not whole or isinstance(last, VerdictMap):
+            return None
+        if not isinstance(last, Verdict) or last.target.kind in LEAVES:
+            return matched
+        callee = self.table.chains.get(last.target.chain or "")
+        if callee is None or depth > MAX_DEPTH or len(callee.rules) > MAX_INLINED:
+            return None
+        found = self.algebra.false
+        for inner in callee.rules:
+            if may_return(self.lowering.rule(inner), self.table):
+                break
+            taken = self._taken(inner, depth + 1)
+            if taken is not None:
+                found = found | taken
+        return matched & found

@@ -6,13 +6,15 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from fireproof.lint import refusals
 from fireproof.model.assertion import Question
 from fireproof.model.ruleset import Chain, Ruleset
+from fireproof.source.diagnostic import InputError
 from fireproof.source.text import Span
 from fireproof.syntax.questions import read_question
 from fireproof.verify.answer import Answer, ask
 from fireproof.verify.diagram import Choice
-from fireproof.verify.witness import Decision, Witness, witness_of
+from fireproof.verify.witness import Decision, Disagreement, Witness, witness_of
 
 _PLACE = re.compile(r"(\S+) (\S+) (\S+) (\d+)\.(\d+)\Z")
 _OBJECT = re.compile(r"(limit|quota) (\S+)\Z")
@@ -34,10 +36,24 @@ def ask_text(ruleset: Ruleset, question: str) -> Explained:
 
 
 def explain(ruleset: Ruleset, question: Question) -> Explained:
-    """Raises Disagreement when the evaluator does not confirm a witness."""
+    """Answers a question, with witnesses. Raises InputError when the kernel would not even load the ruleset.
+
+    A witness that the evaluator does not confirm means that one of the two is wrong: then nothing is claimed.
+    """
+    refused = refusals(ruleset)
+    if refused:
+        raise InputError(refused)
     answer = ask(ruleset, question)
     if answer.answer == "unknown":
         return Explained(answer, None)
+    try:
+        return _with_witnesses(ruleset, answer)
+    except Disagreement as problem:
+        reason = f"proof and evaluator disagree, please report this: {problem}"
+        return Explained(Answer(question, "unknown", reason=reason), None)
+
+
+def _with_witnesses(ruleset: Ruleset, answer: Answer) -> Explained:
     member = answer.witness
     witness = witness_of(ruleset, answer, member) if member is not None else None
     other = None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fireproof.packet.description import describe
 from fireproof.packet.notation import Notated, NotationError, parse_packet
-from fireproof.source.diagnostic import input_error
+from fireproof.source.diagnostic import InputError, input_error
 from fireproof.source.text import SourceFile, Span
 
 if TYPE_CHECKING:
@@ -66,7 +66,11 @@ def read_packets(texts: Sequence[str]) -> list[Notated]:
 def evaluate(ruleset: Ruleset, packets: Sequence[Notated], wait: float = 0.0) -> Iterator[Traced]:
     """Runs packets through the embedded evaluator, `wait` seconds apart, with one conntrack table."""
     from fireproof.evaluate.evaluator import Evaluator
+    from fireproof.lint import refusals
 
+    refused = refusals(ruleset)
+    if refused:
+        raise InputError(refused)
     evaluator = Evaluator(ruleset)
     known = ruleset.host.interfaces if ruleset.host else {}
     for number, packet in enumerate(packets):

@@ -386,7 +386,13 @@ class Traversal(Generic[P, V]):
         elif isinstance(target, HeaderOption):
             # Options that are not there are left alone.
             register = Register(f"{target.protocol} option {target.option} {target.name}", target.bits)
-            self.flight.write(hit, register, resize(self.flight, value, bits, target.bits))
+            where = hit
+            if (target.protocol, target.option) == ("tcp", "maxseg") and isinstance(statement.value, Constant):
+                # The kernel lowers a maximum segment size, and never raises one.
+                assert isinstance(statement.value.value, int)
+                larger = Intervals.of(statement.value.value + 1, (1 << target.bits) - 1)
+                where = algebra.both(hit, algebra.member(self.flight.read(register), target.bits, larger))
+            self.flight.write(where, register, resize(self.flight, value, bits, target.bits))
         return hit
 
     def _nat(

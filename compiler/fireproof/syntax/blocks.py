@@ -20,12 +20,12 @@ MAX_HEAD = 16 * 1024
 """Longest head of a block in characters."""
 
 _MARK = re.compile(r'"[^"\n]*"|#[^\n]*|\\\r?\n|[{};\n]')
-_OBJECT = r"(?:set|map|flowtable|counter|quota|limit|secmark|synproxy|ct\s+\w+)\b"
+_OBJECT = r"(?:set|map|flowtable|counter|quota|limit|secmark|synproxy|ct\s+\w+)\b(?![.\/-])"
 _REMARKS = re.compile(r"(?:\s|#[^\n]*)*")
 _VERB = r"(?:add|create|insert|replace|delete|destroy|flush|list|reset|rename)"
 _HEADS = {
     "top": re.compile(rf"(?:{_VERB}\s+)?(?:(table|chain|host|assert)\b(?![.\/-])|({_OBJECT}))"),
-    "table": re.compile(rf"(?:(chain)\b|({_OBJECT}))"),
+    "table": re.compile(rf"(?:(chain)\b(?![.\/-])|({_OBJECT}))"),
     "host": re.compile(r"(interface|conntrack)\b"),
 }  # fmt: skip
 _ANONYMOUS_CHAIN = re.compile(r"\b(?:jump|goto)\s*\Z")

@@ -190,12 +190,12 @@ def _port_needs_transport(known: _Known, node: Node) -> None:
 
 
 def _key_has_transport(statement: Nat) -> bool:
-    """Whether the map that gives address and port is asked with a port or the protocol itself: nft needs no more."""
+    """Whether the map that gives address and port is asked with the protocol too: nft needs no more."""
     key = getattr(statement.address, "key", None)
     for part in getattr(key, "parts", (key,)):
         if isinstance(part, Meta) and part.key == "l4proto":
             return True
-        if isinstance(part, Payload) and part.base == "th":
+        if isinstance(part, Payload) and part.base == "nh" and part.name in ("protocol", "nexthdr"):
             return True
     return False
 

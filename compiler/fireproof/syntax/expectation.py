@@ -164,7 +164,7 @@ def help_for(text: str, at: int, piece: str, known: list[str], names: set[str], 
     near = nearest(piece, known)
     if near:
         return f"did you mean `{near}`?"
-    if not (piece[0].isalnum() or piece[0] in "$\"@"):
+    if not (piece[0].isalnum() or piece[0] in '$"@'):
         return ""
     in_map = re.search(r"\bv?map\s*\{[^{}]*\Z|\A[^{}]*\Z", text[:at]) is not None
     if "COLON" in names and in_map and "{" in text[:at]:

@@ -44,6 +44,8 @@ _OPTIONS: dict[str, Any] = {
     "propagate_positions": True,
     "maybe_placeholders": True,
     "start": list(ENTRY_POINTS),
+    # Digits and letters are those of ASCII, as in nft.
+    "g_regex_flags": int(re.ASCII),
 }
 
 
@@ -78,7 +80,7 @@ class SyntaxProblem(Exception):
 
 # ---- LALR tables ---------------------------------------------------------------------------------------------------
 def _fingerprint(grammar: str) -> str:
-    return hashlib.sha256(f"{lark.__version__}\n{ENTRY_POINTS}\n{grammar}".encode()).hexdigest()
+    return hashlib.sha256(f"{lark.__version__}\n{_OPTIONS}\n{grammar}".encode()).hexdigest()
 
 
 def build_tables() -> bytes:
@@ -106,7 +108,7 @@ def _cache_file() -> Path | None:
 
 
 def _read_cache(path: Path) -> bytes | None:
-    """The cached tables, if nobody but this user or root can have written them: they are trusted as compiled code is."""
+    """The cached tables, if nobody but this user or root can have written them: they are trusted as code is."""
     try:
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
@@ -213,7 +215,7 @@ def _accepted(text: str, entry: str) -> set[str]:
     """The terminals that may follow the beginning of a statement."""
     state = parser().parse_interactive(text, start=entry)
     state.exhaust_lexer()
-    return set(state.accepts())
+    return set(state.accepts())  # type: ignore[no-untyped-call]
 
 
 def _unexpected(text: str, at: int, names: set[str], entry: str) -> SyntaxProblem:
@@ -235,7 +237,8 @@ def _shorten(text: str, limit: int = 40) -> str:
 _LITERAL = re.compile(
     r'("[^"\n]*"'
     r"|(?<![\w.$@])@[A-Za-z_.][\w.\/-]*(?!\s*,)"
-    r"|(?<![\w.$@:])(?:(?:[0-9a-fA-F]{0,4}:){2,7}(?:[0-9a-fA-F]{1,4})?(?:\.\d{1,3}){0,3}|\d[\w.]*)(?![\w.:]))"
+    r"|(?<![\w.$@:])(?:(?:[0-9a-fA-F]{0,4}:){2,7}(?:[0-9a-fA-F]{1,4})?(?:\.\d{1,3}){0,3}|\d[\w.]*)(?![\w.:]))",
+    re.ASCII,
 )
 _MAX_SHAPE = 4096
 """Longest statement, in characters, that is worth remembering by shape."""
@@ -276,17 +279,24 @@ class ShapeCache:
         return (shape, literals) if shape.tree is not None else None
 
 
+_CLASSES = re.compile(
+    r"(?P<N>[0-9]{1,64})|(?P<x>0x[0-9a-fA-F]{1,64})|(?P<T>[0-9]{1,20}(?:ms|d|h|m|s))"
+    r"|(?P<ip>[0-9]{1,3}(?:\.[0-9]{1,3}){3})|(?P<M>[0-9a-fA-F]{1,2}(?::[0-9a-fA-F]{1,2}){5})"
+)
+"""Literals that the lexer takes for the same terminal whatever their digits are; all others are shapes of their own."""
+
+
 def _literal_class(text: str) -> str:
     first = text[0]
     if first == '"' or first == "@":
         return first
-    if text.isdigit():
-        return "N"
-    if ":" in text:
-        return "M" if text.count(":") == 5 and "::" not in text else ":"
-    if "." in text:
-        return "."
-    return "x" if text[:2] in ("0x", "0X") else "T" if text[-1] in "smhd" and "x" not in text else text
+    found = _CLASSES.fullmatch(text)
+    if found is not None:
+        return found.lastgroup or ""
+    return "::" if "::" in text and _PLAIN_IPV6.fullmatch(text) else text
+
+
+_PLAIN_IPV6 = re.compile(r"(?:[0-9a-fA-F]{1,4}(?::[0-9a-fA-F]{1,4})*)?::(?:[0-9a-fA-F]{1,4}(?::[0-9a-fA-F]{1,4})*)?")
 
 
 def _with_slots(tree: Node, pieces: list[str]) -> Node | None:

@@ -9,9 +9,9 @@ from fireproof.netfilter import hooks
 from fireproof.syntax.scope import Scope, leaves, unquote
 
 _BLANK = r"(?:\s|\\\r?\n)*"
-_WORD = re.compile(_BLANK + r'("[^"\n]*"|\$?[\w.\/\-]+)')
+_WORD = re.compile(_BLANK + r'("[^"\n]*"|\$?[\w.\/\-]+)', re.ASCII)
 _SKIP = re.compile(_BLANK)
-_NAME = re.compile(r"[A-Za-z_.][\w.\/\-]*\Z")
+_NAME = re.compile(r"[A-Za-z_.][\w.\/\-]*\Z", re.ASCII)
 MAX_NAME = 255
 
 

@@ -37,8 +37,10 @@ TIMEOUT_STATES = {
 
 def kind_of(head: Head, word: str) -> str:
     """The kind of object that `word` starts: `ct` takes a second word."""
-    if word != "ct":
+    if word in ("set", "map", "flowtable", *_LINES):
         return word
+    if word != "ct":
+        raise Problem("syntax", f"there is no kind of object `{word[:40]}`", *head.place(word))
     second = head.take("helper, timeout or expectation")
     if second not in CONNTRACK_KINDS:
         raise Problem("syntax", f"there is no object `ct {second[:40]}`", *head.place(second),

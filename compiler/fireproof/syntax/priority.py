@@ -9,7 +9,7 @@ from fireproof.netfilter import hooks
 from fireproof.syntax import values
 from fireproof.syntax.scope import Context, MeaningError, leaves, suggest, unquote
 
-_WRITTEN = re.compile(r"\s*([+-]?)\s*([A-Za-z]+|\d+)\s*(?:([+-])\s*(\d+)\s*)?\Z")
+_WRITTEN = re.compile(r"\s*([+-]?)\s*([A-Za-z]+|[0-9]+)\s*(?:([+-])\s*([0-9]+)\s*)?\Z")
 
 
 def priority_of(context: Context, children: list[Any], family: str, hook: str) -> int:

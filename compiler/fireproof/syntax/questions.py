@@ -12,7 +12,7 @@ from fireproof.model.expression import Ct, Interval, Name
 from fireproof.netfilter.datatypes import DATATYPES
 from fireproof.source.diagnostic import input_error
 from fireproof.source.text import SourceFile, Span
-from fireproof.syntax import statements, values
+from fireproof.syntax import matches, values
 from fireproof.syntax.blocks import Line
 from fireproof.syntax.grammar import SyntaxProblem, Tree, parse
 from fireproof.syntax.references import walk
@@ -101,7 +101,15 @@ def _question(scope: Scope, ruleset: Ruleset, text: str, file: SourceFile, base:
         else:
             clauses.append(_clause(context, child))
     span = Span(file, base, base + len(text))
-    return Question(quantifier, subject, tuple(clauses), tuple(exceptions), tuple(claims), " ".join(_REMARK.sub(_kept, text).split()), span)
+    return Question(
+        quantifier,
+        subject,
+        tuple(clauses),
+        tuple(exceptions),
+        tuple(claims),
+        " ".join(_REMARK.sub(_kept, text).split()),
+        span,
+    )
 
 
 def _find_set(ruleset: Ruleset, name: str) -> Any:
@@ -113,11 +121,11 @@ def _find_set(ruleset: Ruleset, name: str) -> Any:
 
 def _clause(context: Context, node: Any) -> Clause:
     if node.data == "question_match":
-        made = statements.match(context, node.children[0])
+        made = matches.match(context, node.children[0])
         if any(isinstance(inner, Ct) for inner in walk(made.left)):
             raise MeaningError(
                 "a question is about packets as they arrive, before connection tracking", node,
-                "leave the state open: a `packet` may come in every state that these rules let a history produce", "value",
+                "leave the state open: a `packet` may come in every state that these rules can produce", "value",
             )  # fmt: skip
         return Clause("match", match=made)
     kind = "from" if node.data == "from_place" else "to"

@@ -6,11 +6,9 @@ from typing import Any
 
 from fireproof.extensions import readers
 from fireproof.model.expression import (
-    Binary,
     Concat,
     Constant,
     Ct,
-    Element,
     Expression,
     Hash,
     HeaderOption,
@@ -18,14 +16,9 @@ from fireproof.model.expression import (
     Key,
     MapLookup,
     Meta,
-    Name,
     Numgen,
-    OsFingerprint,
     Payload,
-    Right,
-    SetLiteral,
     SetReference,
-    SocketKey,
 )
 from fireproof.model.statement import (
     Duplicate,
@@ -34,9 +27,7 @@ from fireproof.model.statement import (
     Forward,
     Log,
     Mangle,
-    Match,
     Meter,
-    Nat,
     Notrack,
     ObjectReference,
     Queue,
@@ -45,23 +36,18 @@ from fireproof.model.statement import (
     SetUpdate,
     Statement,
     Synproxy,
-    Tproxy,
     Verdict,
     VerdictMap,
 )
-from fireproof.netfilter.datatypes import DATATYPES
 from fireproof.netfilter.headers import TCP_OPTION_ALIASES, TCP_OPTIONS
 from fireproof.netfilter.keys import CT_KEYS, META_KEYS
 from fireproof.netfilter.reject import DEFAULT_REJECT
 from fireproof.syntax import dependencies, selectors, sets, values
 from fireproof.syntax.grammar import Node, Shape, Tree
+from fireproof.syntax.matches import match
 from fireproof.syntax.scope import Context, MeaningError, leaves, suggest, unquote
+from fireproof.syntax.translation import ADDRESS, guess_family, nat, tproxy
 from fireproof.syntax.values import Type, integer, milliseconds, type_of
-
-_OPERATORS = {"eq": "==", "ne": "!=", "lt": "<", "gt": ">", "le": "<=", "ge": ">="}
-_PORT = type_of("inet_service", 16)
-_ADDRESS = {"ip": type_of("ipv4_addr", 32), "ip6": type_of("ipv6_addr", 128)}
-
 
 _REUSED = frozenset((
     "match", "verdict", "counter", "limit", "quota", "connlimit", "last", "log", "reject", "reject_icmp",
@@ -127,129 +113,7 @@ def statement(context: Context, node: Node) -> Statement:
     return readers()[node.data](context, node)
 
 
-# ---- matches -------------------------------------------------------------------------------------------------------
-def match(context: Context, node: Node) -> Match:
-    left = selectors.selector(context, node.children[0])
-    right_node = node.children[-1]
-    operator = ""
-    if len(node.children) == 3:
-        text = context.text(node.children[1])
-        operator = _OPERATORS.get(text, text)
-    if operator == "!" and isinstance(left, Binary):
-        raise MeaningError("`!` tests the flags themselves, not the result of a bit operation", node, code="value")
-    types = selectors.types_of(left)
-    members = right_node.children
-    kind = DATATYPES[types[0].datatype.name].kind if len(types) == 1 else ""
-    if len(members) == 1:
-        reference = values.set_reference(context, right_node)
-        if reference is not None:
-            return _set_match(left, operator, reference, node)
-        inner = values.sole(context, right_node)
-        if (isinstance(inner, Tree) and inner.data == "set_literal") or _is_list_variable(inner):
-            if kind != "bitmask" or inner.data == "set_literal":
-                return _set_match(left, operator, sets.set_literal(context, inner, types), node)
-            right_node, members = inner, inner.children
-    masked = _masked(context, left, operator, right_node, types, kind)
-    if masked is not None:
-        return masked
-    if len(members) > 1:
-        if kind != "bitmask":
-            raise MeaningError(
-                "a list without braces only works for flags", right_node, "write a set: { …, … }", "value"
-            )
-        if types[0].datatype.name == "ct_label":
-            raise MeaningError("labels can only be tested one by one", right_node, "write a match for each", "value")
-        total = 0
-        for member in members:
-            total |= _sole_number(context, member, types)
-        return Match(left, operator or "in", (Interval(total, total),))
-    keys = values.keys(context, right_node.children[0], types)
-    if len(keys) > 1:
-        if kind == "bitmask":
-            total = 0
-            for key in keys:
-                total |= _low(key, right_node)
-            return Match(left, operator or "in", (Interval(total, total),))
-        return _set_match(left, operator, SetLiteral(tuple(Element(key) for key in keys)), node)
-    key = keys[0]
-    _check_value(left, key, right_node)
-    if operator in ("<", ">", "<=", ">=") and (
-        not isinstance(key[0], Interval) or key[0].low != key[0].high or len(key) > 1
-    ):
-        raise MeaningError(f"`{operator}` compares with a single number", right_node, code="value")
-    if operator == "!" and kind != "bitmask":
-        raise MeaningError("`!` tests flags; to negate a match write `!=`", node.children[1], code="value")
-    if not operator:
-        # Without an operator nft tests flags for "any of these bits", and everything else for equality.
-        flags = kind == "bitmask" and types[0].datatype.symbols and not isinstance(left, Binary)
-        operator = "in" if flags and _is_single(key) else "=="
-    return Match(left, operator, key)
-
-
-def _check_value(left: Expression, key: Key, node: Node) -> None:
-    """Values that fit the type but not what is compared."""
-    part = key[0]
-    if isinstance(left, SocketKey) and left.key in ("transparent", "wildcard") and isinstance(part, Interval):
-        if part.high > 1:
-            raise MeaningError(f"`socket {left.key}` is 0 or 1", node, code="value")
-    elif isinstance(left, OsFingerprint) and isinstance(part, Name) and len(part.text.encode()) > 15:
-        raise MeaningError(f"`osf {left.key}` has at most 15 bytes", node, code="value")
-
-
-def _is_single(key: Key) -> bool:
-    return len(key) == 1 and isinstance(key[0], Interval) and key[0].low == key[0].high
-
-
-def _is_list_variable(node: Any) -> bool:
-    return isinstance(node, Tree) and node.data == "value_list" and len(node.children) > 1
-
-
-def _low(key: Key, node: Any) -> int:
-    part = key[0]
-    if not isinstance(part, Interval):
-        raise MeaningError("a number is needed here", node, code="value")
-    return part.low
-
-
-def _sole_number(context: Context, node: Node, types: tuple[Type, ...]) -> int:
-    total = 0
-    for key in values.keys(context, node, types):
-        total |= _low(key, node)
-    return total
-
-
-def _set_match(left: Expression, operator: str, right: Right, node: Node) -> Match:
-    if operator not in ("", "==", "!="):
-        raise MeaningError(f"`{operator}` does not go with a set", node.children[1], "use `!=` or no operator", "value")
-    return Match(left, operator or "==", right)
-
-
-def _masked(
-    context: Context, left: Expression, operator: str, node: Node, types: tuple[Type, ...], kind: str
-) -> Match | None:
-    """`tcp flags syn / fin,syn,rst,ack`: compare under a mask."""
-    if kind != "bitmask" or len(types) != 1:
-        return None
-    slash = None
-    for index, member in enumerate(node.children):
-        if isinstance(member, Tree) and member.data == "concat" and member.children[0].data == "prefix":
-            slash = index
-            break
-    if slash is None:
-        return None
-    middle = node.children[slash].children[0]
-    value = values.constant(context, middle.children[0], types[0])
-    mask = values.constant(context, middle.children[1], types[0])
-    for member in node.children[:slash]:
-        value |= _sole_number(context, member, types)
-    for member in node.children[slash + 1 :]:
-        mask |= _sole_number(context, member, types)
-    masked = Binary("&", left, Constant(mask, left.datatype, left.bits))
-    if operator not in ("", "==", "!="):
-        raise MeaningError(f"`{operator}` does not go with a mask", node, code="value")
-    return Match(masked, operator or "==", (Interval(value, value),))
-
-
+# ---- verdicts ------------------------------------------------------------------------------------------------------
 def _vmap(context: Context, node: Node) -> VerdictMap:
     key = selectors.selector(context, node.children[0])
     target = sets.reference_or_literal(context, node.children[1])
@@ -390,115 +254,6 @@ def _meter(context: Context, node: Node) -> Meter:
     return Meter(context.text(name), number, selectors.value(context, key, None), timeout, stateful)
 
 
-# ---- address translation -------------------------------------------------------------------------------------------
-def _nat(context: Context, node: Node) -> Nat:
-    kind = context.text(node.children[0])
-    family: str | None = None
-    target: Any = None
-    flags: tuple[str, ...] = ()
-    for child in node.children[1:]:
-        if child is None:
-            continue
-        if child.data == "nat_family":
-            family = context.text(child.children[0])
-            if family not in ("ip", "ip6"):
-                raise MeaningError("NAT works on ip or ip6", child, code="value")
-        elif child.data == "nat_flags":
-            flags = tuple(context.text(leaf) for leaf in child.children)
-        else:
-            target = child
-    if target is None:
-        if kind in ("snat", "dnat"):
-            raise MeaningError(f"`{kind}` needs `to` and an address", node.children[0], code="value")
-        return Nat(kind, family, None, None, flags)
-    address, port, pair = _nat_target(context, target, family)
-    if address is not None and family is None and context.family not in ("ip", "ip6"):
-        family = _guess_family(context, target)
-    if kind in ("masquerade", "redirect") and address is not None:
-        raise MeaningError(
-            f"`{kind}` chooses the address itself; only a port can follow", target, f"write `{kind} to :PORT`", "value"
-        )
-    if address is not None and family is None and not pair:
-        family = _family_of(address) or (context.family if context.family in ("ip", "ip6") else None)
-    return Nat(kind, family, address, port, flags, pair or node.data == "nat_pair", node.data == "nat_prefix")
-
-
-def _family_of(address: Key | Expression) -> str | None:
-    datatype = getattr(address, "datatype", "")
-    if isinstance(address, tuple):
-        return None
-    return {"ipv4_addr": "ip", "ipv6_addr": "ip6"}.get(datatype.split(" ")[0])
-
-
-def _nat_target(
-    context: Context, node: Node, family: str | None
-) -> tuple[Key | Expression | None, Key | Expression | None, bool]:
-    if node.data == "nat_port":
-        return None, _nat_value(context, node.children[0], _PORT), False
-    if family is None:
-        family = context.family if context.family in ("ip", "ip6") else _guess_family(context, node.children[0])
-    needed = _ADDRESS[family or "ip"]
-    address = _nat_value(context, node.children[0], needed)
-    if isinstance(address, MapLookup) and " . " in address.datatype:
-        return address, None, True
-    port = _nat_value(context, node.children[1], _PORT) if node.data == "nat_address_port" else None
-    return address, port, False
-
-
-def _guess_family(context: Context, node: Node) -> str | None:
-    for leaf in leaves(node):
-        if leaf.type == "VARIABLE":
-            kinds = {item.type for item in leaves(values.sole(context, Tree("literal", [leaf])))}
-        else:
-            kinds = {leaf.type}
-        if "IPV6" in kinds:
-            return "ip6"
-        if "IPV4" in kinds:
-            return "ip"
-    return None
-
-
-def _nat_value(context: Context, node: Any, type: Type) -> Key | Expression:
-    """One value, a range, a prefix, or something computed."""
-    low_node = node.children[0]
-    dash = node.children[1] if node.data == "nat_range" else None
-    slash = node.children[1] if node.data == "nat_prefixed" else None
-    plain = low_node.children[0]
-    if low_node.children[1] is None and len(plain.children) == 1 and len(plain.children[0].children) == 1:
-        inner = values.sole(context, plain.children[0].children[0])
-        if isinstance(inner, Tree) and inner.data in ("range", "prefix"):
-            return (values.part_values(context, inner, type)[0],)
-    low = selectors.value(context, low_node, type)
-    if dash is None and slash is None:
-        return (Interval(low.value, low.value),) if isinstance(low, Constant) and isinstance(low.value, int) else low
-    if not isinstance(low, Constant) or not isinstance(low.value, int):
-        raise MeaningError("a range goes between two plain values", node, code="value")
-    if slash is not None:
-        length = selectors.value(context, slash, type_of("integer", 8))
-        bits = type.bits
-        if not isinstance(length, Constant) or not isinstance(length.value, int) or length.value > bits:
-            raise MeaningError(f"a prefix length is a number up to {bits}", slash, code="value")
-        rest = bits - length.value
-        first = low.value >> rest << rest
-        return (Interval(first, first | (1 << rest) - 1),)
-    assert dash is not None
-    high = selectors.value(context, dash, type)
-    if not isinstance(high, Constant) or not isinstance(high.value, int):
-        raise MeaningError("a range goes between two plain values", node, code="value")
-    if high.value < low.value:
-        raise MeaningError("this range ends before it starts", node, "swap its ends", "value")
-    return (Interval(low.value, high.value),)
-
-
-def _tproxy(context: Context, node: Node) -> Tproxy:
-    family_node, target = node.children
-    family = context.text(family_node.children[0]) if family_node else None
-    address, port, _ = _nat_target(context, target, family)
-    if address is not None and family is None:
-        family = context.family if context.family in ("ip", "ip6") else _guess_family(context, target)
-    return Tproxy(family, address, port)
-
-
 # ---- the rest ------------------------------------------------------------------------------------------------------
 def _log(context: Context, node: Node) -> Log:
     found: dict[str, Any] = {}
@@ -604,8 +359,8 @@ def _device(context: Context, node: Any) -> Expression:
 
 
 def _address_needed(context: Context, node: Node) -> Type:
-    family = context.family if context.family in ("ip", "ip6") else _guess_family(context, node)
-    return _ADDRESS[family or "ip"]
+    family = context.family if context.family in ("ip", "ip6") else guess_family(context, node)
+    return ADDRESS[family or "ip"]
 
 
 def _dup(context: Context, node: Node) -> Duplicate:
@@ -621,7 +376,7 @@ def _fwd(context: Context, node: Node) -> Forward:
         return Forward(_device(context, node.children[0]))
     family, address, device = node.children
     name = context.text(family.children[0])
-    return Forward(_device(context, device), name, selectors.value(context, address, _ADDRESS.get(name)))
+    return Forward(_device(context, device), name, selectors.value(context, address, ADDRESS.get(name)))
 
 
 def _flow(context: Context, node: Node) -> FlowOffload:
@@ -649,7 +404,7 @@ _STATEMENTS = {
     "match": match, "vmap": _vmap, "verdict": _verdict, "mangle": _mangle, "counter_reference": _reference("counter"),
     "quota_reference": _reference("quota"), "limit_reference": _reference("limit"),
     "synproxy_reference": _reference("synproxy"), "set_update": _set_update, "legacy_update": _legacy_update,
-    "meter": _meter, "nat_plain": _nat, "nat_to": _nat, "nat_prefix": _nat, "nat_pair": _nat, "tproxy": _tproxy,
+    "meter": _meter, "nat_plain": nat, "nat_to": nat, "nat_prefix": nat, "nat_pair": nat, "tproxy": tproxy,
     "log": _log, "reject": _reject, "reject_icmp": _reject_icmp, "reject_reset": _reject_reset, "queue": _queue,
     "synproxy": _synproxy, "dup": _dup, "fwd": _fwd, "flow": _flow, "reset_option": _reset_option, "xt": _xt,
     "notrack": _notrack,

@@ -26,9 +26,11 @@ MAX_KEYS = 1_000_000
 """Most elements that the lists in one concatenation may stand for."""
 MAX_DIGITS = 40
 _INTEGER = DATATYPES["integer"]
-_TIME_PART = re.compile(r"(\d+)(ms|d|h|m|s)")
+_TIME_PART = re.compile(r"([0-9]{1,20})(ms|d|h|m|s)")
+_TIME = re.compile(r"(?:[0-9]{1,20}(?:ms|d|h|m|s))+")
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-fA-F]+")
 _MILLISECONDS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-_CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?\Z")
+_CLOCK = re.compile(r"([0-9]{1,2}):([0-9]{2})(?::([0-9]{2}))?\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +156,8 @@ def _word(context: Context, text: str, type: Type, leaf: Leaf, quoted: bool) -> 
     datatype = type.datatype
     kind = datatype.kind
     if kind == "string" or datatype.name == "iface_index":
-        if datatype.name == "iface_index" and text.isdigit():
-            return Interval(int(text), int(text))
+        if datatype.name == "iface_index" and _NUMBER.fullmatch(text):
+            return _number(text, type, leaf)
         # Linux: IFNAMSIZ is 16 with the closing zero byte.
         if datatype.name in ("ifname", "iface_index") and len(text.removesuffix("*").encode()) > 15:
             raise MeaningError(f"`{text}` is too long for an interface name", leaf, "Linux allows 15 bytes", "value")
@@ -188,7 +190,7 @@ def _word(context: Context, text: str, type: Type, leaf: Leaf, quoted: bool) -> 
             f"`{text}` is a host name, which only a name server can resolve", leaf,
             "write the address, or `define` it: a firewall that needs DNS to load may not load at all", "host-name",
         )  # fmt: skip
-    if re.fullmatch(r"-?\d+|0x[0-9a-fA-F]+", text):
+    if _NUMBER.fullmatch(text):
         return _number(text, type, leaf)
     lower = {symbol.lower(): symbol for symbol in symbols}
     known = suggest(text, symbols) or (f"did you mean `{lower[text.lower()]}`?" if text.lower() in lower else "")
@@ -201,7 +203,7 @@ def _by_kind(context: Context, text: str, type: Type, leaf: Leaf) -> int | None:
     """Values written in a form of their own: quoted addresses, clock times, dates, users, groups, time spans."""
     datatype = type.datatype
     kind = datatype.kind
-    if kind == "address4" and re.fullmatch(r"[\d.]+", text):
+    if kind == "address4" and re.fullmatch(r"[0-9.]+", text):
         return int.from_bytes(inet_pton(AF_INET, text), "big")
     if kind == "address6" and ":" in text:
         return int.from_bytes(inet_pton(AF_INET6, text), "big")
@@ -216,9 +218,9 @@ def _by_kind(context: Context, text: str, type: Type, leaf: Leaf) -> int | None:
         for name, number in datatype.symbols.items():
             if len(text) >= 3 and name.lower().startswith(text.lower()):
                 return number
-    if kind == "time" and _TIME_PART.match(text):
+    if kind == "time" and _TIME.fullmatch(text):
         return milliseconds(text)
-    if datatype.name in ("uid", "gid") and not text.isdigit():
+    if datatype.name in ("uid", "gid") and not _NUMBER.fullmatch(text):
         return _account(datatype.name, text, leaf)
     if datatype.name == "classid" and re.fullmatch(r"[0-9a-fA-F]*:[0-9a-fA-F]*", text):
         major, minor = text.split(":")
@@ -248,7 +250,7 @@ def _from_file(datatype: str, text: str, leaf: Leaf) -> int:
         lines = []
     for line in lines:
         words = line.split("#")[0].split()
-        if len(words) == 2 and words[1] == text and re.fullmatch(r"\d+|0x[0-9a-fA-F]+", words[0]):
+        if len(words) == 2 and words[1] == text and _NUMBER.fullmatch(words[0]):
             return integer(words[0])
     if datatype == "realm" and text in _EVERYWHERE:
         return _EVERYWHERE[text]

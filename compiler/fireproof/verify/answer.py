@@ -15,6 +15,7 @@ from fireproof.model.assertion import Claim, Question
 from fireproof.model.expression import Ct, Name
 from fireproof.model.ruleset import Ruleset
 from fireproof.model.statement import Mangle, ObjectReference, Tproxy
+from fireproof.netfilter.conntrack import ICMP, ICMPV6, QUERIES
 from fireproof.netfilter.reject import ICMPX_TO_ICMP, ICMPX_TO_ICMPV6
 from fireproof.semantics import register as reg
 from fireproof.semantics.algebra import P, V
@@ -234,8 +235,9 @@ def new_flags(loose: bool) -> Intervals:
     return Intervals(found)
 
 
-_NEW_ICMP = Intervals((kind << 8, kind << 8 | 255) for kind in (8, 13, 15, 17))
-_NEW_ICMPV6 = Intervals((kind << 8, kind << 8 | 255) for kind in (128, 139))
+_NEW_ICMP, _NEW_ICMPV6 = (
+    Intervals((kind << 8, kind << 8 | 255) for kind in QUERIES[protocol]) for protocol in (ICMP, ICMPV6)
+)
 
 
 def can_be_new(membership: Membership[P, V], loose: bool) -> P:

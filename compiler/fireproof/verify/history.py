@@ -1,7 +1,7 @@
 """Packets that can only come after others: established and related ones, found by the solver together with their flow.
 
 A packet is established only if these rules let the first packet of its flow through to confirmation, in the direction
-of the packet or in the other; it is related only as an ICMP error about such a flow (or by a helper, a free choice).
+of the packet or in the other; it is related only as an ICMP error about such a flow.
 Over-approximations, all towards "possible": the reply that makes the first direction established may be dropped later,
 and anybody can send one; an ICMP error about a flow may come from any router.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from fireproof.model.assertion import Question
 from fireproof.model.ruleset import Ruleset
+from fireproof.netfilter.conntrack import ERRORS, IGNORED_FLAGS, SENSIBLE_FLAGS, WITH_PORTS
 from fireproof.semantics import register as reg
 from fireproof.semantics.flight import Flight, World
 from fireproof.semantics.flow import Ends
@@ -23,13 +24,10 @@ from fireproof.verify.solver import Condition, Terms, Value
 from fireproof.verify.tracking import Exchange, RoleTracker
 from fireproof.verify.universe import interfaces_of
 
-_ICMP_ERRORS = {1: (3, 4, 5, 11, 12), 58: (1, 2, 3, 4)}
-_TCP_FLAGS = (0x02, 0x22, 0x12, 0x04, 0x14, 0x11, 0x31, 0x10, 0x30)
-"""Combinations that conntrack takes, PSH, ECE and CWR aside: SYN, SYN/ACK, RST, FIN/ACK, ACK, some with URG."""
 _LIVE_FLAGS = {
     # A lone SYN against the direction of a flow is invalid, and so is SYN/ACK from the opener.
-    kind: Intervals((f, f) for f in range(256) if f & 0x37 in _TCP_FLAGS and f & 0x37 not in never)
-    for kind, never in (("reply", (0x02, 0x22)), ("again", (0x12,)))
+    kind: Intervals((f, f) for f in range(256) if f & ~IGNORED_FLAGS in SENSIBLE_FLAGS - never)
+    for kind, never in (("reply", {0x02, 0x22}), ("again", {SYN_ACK}))
 }
 KINDS = ("reply", "again", "related", "related again")
 """A packet after its flow was opened: from the other side, from the opener again, or an ICMP error about it that comes
@@ -135,7 +133,7 @@ class _Case:
         protocol = packet.read(reg.L4PROTO)
         if self.kind.startswith("related"):
             error = terms.false
-            for number, kinds in _ICMP_ERRORS.items():
+            for number, kinds in ERRORS.items():
                 hit = terms.member(packet.read(reg.SPORT), 16, Intervals((k << 8, k << 8 | 255) for k in kinds))
                 error = terms.either(error, terms.both(terms.member(protocol, 8, Intervals.of(number)), hit))
             # The error goes to the sender of the packet it speaks of, by the address that packet had on that side:
@@ -167,7 +165,7 @@ class _Case:
         if only_destination:
             return found
         # Ports count where there are any; of ICMP the identifier does, which the model leaves free.
-        ported = terms.member(packet.read(reg.L4PROTO), 8, Intervals((p, p) for p in (6, 17, 33, 132, 136)))
+        ported = terms.member(packet.read(reg.L4PROTO), 8, Intervals((p, p) for p in WITH_PORTS))
         ports = terms.both(
             terms.equal(packet.read(reg.SPORT), full.sport, 16), terms.equal(packet.read(reg.DPORT), full.dport, 16)
         )

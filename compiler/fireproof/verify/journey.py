@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Generic
 
 from fireproof.model.ruleset import Chain, Rule, Ruleset
+from fireproof.netfilter.conntrack import ANSWERS, QUERIES
 from fireproof.semantics import register as reg
 from fireproof.semantics import routing
 from fireproof.semantics.algebra import P, V
@@ -17,8 +18,8 @@ from fireproof.semantics.pipeline import Fate, Pipeline
 from fireproof.verify.tracking import Exchange, RoleTracker
 
 SYN, SYN_ACK, ACK = 0x02, 0x12, 0x10
-ICMP_REPLIES = {(1, 8): 0, (1, 13): 14, (1, 15): 16, (1, 17): 18, (58, 128): 129}
-"""Requests that open an ICMP flow (protocol, type) and the type of the reply: echo, timestamp, information, mask."""
+ICMP_REPLIES = {(p, query): ANSWERS[p][query] for p, queries in QUERIES.items() for query in sorted(queries)}
+"""Requests that open an ICMP flow (protocol, type) and the type of the reply."""
 
 
 def _least_lengths(header: int) -> tuple[tuple[Intervals, int], ...]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Generic
 
 from fireproof.model.expression import Name
+from fireproof.netfilter.conntrack import ASSURED, CONFIRMED, NEVER_TRACKED_ICMPV6, SEEN_REPLY, WITH_PORTS
 from fireproof.semantics import register as reg
 from fireproof.semantics.algebra import P, V
 from fireproof.semantics.flight import TUPLE_KEYS, Flight
@@ -18,10 +19,8 @@ from fireproof.semantics.flow import SOURCE_HOOKS, Ends, ends_of, translate
 from fireproof.semantics.interval import Intervals
 from fireproof.semantics.traverse import Translation
 
-_PORTS = Intervals((p, p) for p in (6, 17, 33, 132, 136))
-"""TCP, UDP, DCCP, SCTP and UDP-Lite have ports to translate."""
+_PORTS = Intervals((p, p) for p in WITH_PORTS)
 _TCP = Intervals.of(6)
-_SEEN_REPLY, _ASSURED, _CONFIRMED = 2, 4, 8
 
 
 @dataclass(slots=True)
@@ -82,8 +81,8 @@ class RoleTracker(Generic[P, V]):
                 entry = algebra.either(known, algebra.negate(tcp))
             flight.set(reg.CT_MARK, algebra.select(known, self.exchange.mark, algebra.constant(0, 32), 32))
             zero = algebra.constant(0, 16)
-            seen = algebra.operate("|", self.exchange.status, algebra.constant(_CONFIRMED | _SEEN_REPLY, 16), 16)
-            assured = algebra.operate("|", seen, algebra.constant(_ASSURED, 16), 16)
+            seen = algebra.operate("|", self.exchange.status, algebra.constant(CONFIRMED | SEEN_REPLY, 16), 16)
+            assured = algebra.operate("|", seen, algebra.constant(ASSURED, 16), 16)
             seen = algebra.select(self._is_assured(flight, tcp), assured, seen, 16)
             flight.set(reg.CT_STATUS, algebra.select(known, seen, zero, 16))
             direction = algebra.select(known, algebra.constant(self.direction, 8), algebra.constant(0, 8), 8)
@@ -252,7 +251,7 @@ class RoleTracker(Generic[P, V]):
 def never_tracked(flight: Flight[P, V]) -> P:
     """ICMPv6 that conntrack leaves alone: multicast listener reports and neighbour discovery (types 130-136, 143)."""
     algebra = flight.world.algebra
-    kinds = Intervals([(130 << 8, 136 << 8 | 255), (143 << 8, 143 << 8 | 255)])
+    kinds = Intervals((kind << 8, kind << 8 | 255) for kind in NEVER_TRACKED_ICMPV6)
     found = algebra.both(flight.is_family(1), algebra.member(flight.read(reg.L4PROTO), 8, Intervals.of(58)))
     return algebra.both(found, algebra.member(flight.read(reg.SPORT), 16, kinds))
 

@@ -163,7 +163,7 @@ class _TableCheck:
         """The packets that come to the chain, as far as they concern a rule."""
         if chain.base is None or chain.base.hook not in ("prerouting", "ingress"):
             return self.entries[chain.name]
-        iifs = lowered.box.tests.get((reg.IIF, 0, reg.IIF.bits))
+        iifs = lowered.reached.tests.get((reg.IIF, 0, reg.IIF.bits))
         loopback = iifs is None or bool(iifs & self.interfaces.matching_device("lo"))
         return self._base_entry(chain, loopback)
 
@@ -172,11 +172,14 @@ class _TableCheck:
         algebra = self.lowering.algebra
         pending: list[_Pending] = []
         covers: list[Cover] = []
+        varies = chain.base is not None and chain.base.hook in ("prerouting", "ingress")
+        entry = self.entries[chain.name]
         for number, rule in enumerate(chain.rules):
             lowered = self.lowering.rule(rule)
-            entry = self._place(chain, lowered)
-            box = algebra.both(entry, lowered.box)
-            if lowered.empty or algebra.is_false(box):
+            if varies:
+                entry = self._place(chain, lowered)
+            box = algebra.both(entry, lowered.reached)
+            if algebra.is_false(box):
                 yield self._never(lowered, entry)
                 continue
             if lowered.complex and self._exactly_empty(lowered, entry):
@@ -248,8 +251,9 @@ class _TableCheck:
 
     # ---- words -----------------------------------------------------------------------------------------------------
     def _never(self, lowered: Lowered, entry: Box) -> Diagnostic:
-        why = "its matches contradict each other" if lowered.empty else "no packet that comes here is like that"
-        detail = "" if lowered.empty else _contradiction(lowered.box, entry, self.interfaces)
+        empty = self.lowering.algebra.is_false(lowered.reached)
+        why = "its matches contradict each other" if empty else "no packet that comes here is like that"
+        detail = "" if empty else _contradiction(lowered.reached, entry, self.interfaces)
         return Diagnostic(
             "never-matches", Severity.WARNING, f"this rule can match nothing: {detail or why}", lowered.rule.span, "",
             "remove it, or correct what it matches",
@@ -305,10 +309,10 @@ def _contradiction(box: Box, entry: Box, interfaces: Interfaces) -> str:
         if register is reg.IIF and known == Intervals.of(0):
             return "packets of this host come in by no interface"
         if register in (reg.IIF, reg.OIF):
-            names = ", ".join(
-                f"`{interfaces.names[n]}`" for low, high in values.pairs for n in range(low, min(high, low + 3) + 1)
-            )
-            return f"the host has no interface {names}" if names else "no interface has that name"
+            known = [f"`{name}`" for number, name in enumerate(interfaces.names) if number in values]
+            if not known or len(known) > NAMED:
+                return "no interface that packets take here is like that"
+            return f"the host has no interface {', '.join(known)}"
         if register is reg.CT_STATE:
             return "packets in that conntrack state do not come here"
         if register is reg.FAMILY:
