@@ -48,7 +48,7 @@ test-unit: venv ## the tests that need no kernel
 test-kernel: venv system ## only the tests that ask the real kernel
 	$(PY) -m pytest -m kernel $(ARGS)
 
-conformance: venv system ## compare with nft and iptables over their own rule tests and the real rulesets
+conformance: venv system ## compare with nft over its own rule tests and over real rulesets
 	$(PY) -m tests.corpus.conformance $(ARGS)
 
 bench: venv ## measure, and compare with the budgets

@@ -32,12 +32,10 @@ USAGE, INTERNAL, INTERRUPTED, PIPE_CLOSED = 2, 70, 130, 141
 
 EXIT_STATUS = """\
 exit status:
-  0   nothing found, proved, yes, no difference
-  1   findings, a failed assertion, a difference, never or depends
+  0   nothing found, proved, yes
+  1   findings, a failed assertion, never or depends
   2   the input or the call is wrong
   3   unknown: time or memory spent, or something not modelled decides it
-  4   deploy failed, the old ruleset is intact
-  5   rolled back
   70  an internal error (FIREPROOF_DEBUG=1 shows the traceback)
 """
 

@@ -5,11 +5,11 @@ Nothing that was not proved leaves this module.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
-from typing import Any
 
-from fireproof.emit import libnftables, nft_json, nft_text
+from fireproof.emit import libnftables
+from fireproof.emit.backends import backends
+from fireproof.emit.backends.nft_json import read_document
 from fireproof.emit.problem import CannotEmit
 from fireproof.emit.validate import Difference, differences
 from fireproof.kernel import KernelUnavailable, NftRefused
@@ -17,9 +17,6 @@ from fireproof.lint import refusals
 from fireproof.model.ruleset import Ruleset
 from fireproof.source.diagnostic import Diagnostic, InputError, Related, Severity, input_error
 from fireproof.syntax import nft_json as reader
-from fireproof.syntax.build import load_text
-
-TARGETS = ("nft", "nft-json")
 
 
 class NotProved(Exception):
@@ -53,51 +50,28 @@ class Compiled:
 
 
 def compile_ruleset(ruleset: Ruleset, to: str = "nft", *, kernel: bool = True, tag: bool = True) -> Compiled:
-    """The ruleset as nft text or libnftables JSON.
+    """The ruleset in the format of a backend (`nft`, `nft-json`).
 
     `kernel` also loads it into a namespace that is thrown away. Raises InputError for what the kernel would refuse or
     the format cannot say, and NotProved.
     """
-    if to not in TARGETS:
-        raise input_error("bad-call", f"there is no target `{to}`", help="targets are " + ", ".join(TARGETS))
+    backend = backends().get(to)
+    if backend is None:
+        raise input_error("bad-call", f"there is no target `{to}`", help="targets are " + ", ".join(backends()))
     refused = refusals(ruleset)
     if refused:
         raise InputError(refused)
     try:
-        if to == "nft":
-            text = nft_text.emit(ruleset, tag)
-            again = load_text(text, "<output>").require()
-        else:
-            document = nft_json.emit(ruleset, tag)
-            validate_document(document)
-            text = json.dumps(document, ensure_ascii=False, indent=1) + "\n"
-            again = _read_document(document)
+        text = backend.write(ruleset, tag)
     except CannotEmit as problem:
         raise input_error("cannot-emit", f"{problem.message}, so it cannot be written as {to}", problem.span) from None
-    _prove(ruleset, again, "fireproof's own reader")
+    _prove(ruleset, backend.read(text), "fireproof's own reader")
     compiled = Compiled(text, to, ["read back by fireproof's own reader and proved equal"])
-    if kernel:
-        _ask_kernel(ruleset, compiled)
+    if kernel and backend.LOADS_AS is not None:
+        _ask_kernel(ruleset, compiled, backend.LOADS_AS)
     else:
         compiled.left_out = "the kernel was not asked"
     return compiled
-
-
-def validate_document(document: dict[str, Any]) -> None:
-    """Checks JSON against the strict schema: libnftables ignores what it does not know. Raises NotProved."""
-    from jsonschema import Draft202012Validator
-
-    from fireproof.resources import schema
-
-    errors = list(Draft202012Validator(schema("nft")).iter_errors(document))
-    if errors:
-        found = [Difference(f"at {error.json_path}: {error.message[:200]}", None) for error in errors[:20]]
-        raise NotProved(found, "the schema of libnftables JSON")
-
-
-def _read_document(document: dict[str, Any]) -> Ruleset:
-    listing = reader.to_text(document)
-    return load_text(listing.text, "<output>").require()
 
 
 def _prove(ruleset: Ruleset, again: Ruleset, by: str) -> None:
@@ -106,19 +80,17 @@ def _prove(ruleset: Ruleset, again: Ruleset, by: str) -> None:
         raise NotProved(found, by)
 
 
-def _ask_kernel(ruleset: Ruleset, compiled: Compiled) -> None:
+def _ask_kernel(ruleset: Ruleset, compiled: Compiled, format: libnftables.Format) -> None:
     """Loads the output into an empty namespace and proves that what the kernel lists is the source."""
     try:
-        document = libnftables.readback(
-            compiled.text, "nft" if compiled.to == "nft" else "nft-json", libnftables.devices(ruleset)
-        )
+        document = libnftables.readback(compiled.text, format, libnftables.devices(ruleset))
     except KernelUnavailable as problem:
         compiled.left_out = f"the kernel could not be asked: {problem}"
         return
     except NftRefused as problem:
         raise input_error("refused", f"nft refuses the output: {problem}") from None
     try:
-        again = _read_document(document)
+        again = read_document(document)
     except reader.JsonProblem as problem:
         compiled.left_out = f"the kernel took it, but nft's listing cannot be compared: {problem}"
         return

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import cache
 from importlib import import_module
+from pkgutil import iter_modules
+from typing import Any
 
+from fireproof.lint import checks
 from fireproof.model.ruleset import Ruleset
 from fireproof.source.diagnostic import Diagnostic
-
-CHECKS = ("placement", "nesting", "unreachable", "unused")
-"""Modules of `fireproof.lint.checks`; each has CODES and a function `run(ruleset)`."""
-REFUSED = ("placement", "nesting")
-"""The checks whose findings the kernel would refuse to load."""
 
 Check = Callable[[Ruleset], Iterable[Diagnostic]]
 
 
-def check(ruleset: Ruleset, checks: tuple[str, ...] = CHECKS) -> list[Diagnostic]:
-    """All findings, in the order of the files."""
+@cache
+def modules() -> tuple[Any, ...]:
+    """The checks: a file put into `checks` is found by itself."""
+    return tuple(import_module(f"{checks.__name__}.{found.name}") for found in iter_modules(checks.__path__))
+
+
+def check(ruleset: Ruleset, refused_only: bool = False) -> list[Diagnostic]:
+    """All findings, in the order of the files; `refused_only` leaves it at what the kernel would refuse to load."""
     found: list[Diagnostic] = []
-    for name in checks:
-        run: Check = import_module(f"fireproof.lint.checks.{name}").run
-        found += run(ruleset)
+    for module in modules():
+        if module.REFUSED or not refused_only:
+            run: Check = module.run
+            found += run(ruleset)
     order = {id(file): number for number, file in enumerate(ruleset.files)}
     found.sort(key=lambda d: (order.get(id(d.span.file), -1), d.span.start) if d.span else (-1, 0))
     return found
@@ -29,4 +35,4 @@ def check(ruleset: Ruleset, checks: tuple[str, ...] = CHECKS) -> list[Diagnostic
 
 def refusals(ruleset: Ruleset) -> list[Diagnostic]:
     """What the kernel would refuse, seen before anybody tries."""
-    return check(ruleset, REFUSED)
+    return check(ruleset, refused_only=True)

@@ -1,1 +1,5 @@
-"""The checks, one a file: `CODES` names what it can find, `run(ruleset)` finds it."""
+"""The checks, one a file.
+
+Each has CODES (what it can find, with a line about it), REFUSED (whether the kernel refuses to load what it finds), and
+`run(ruleset)`, which yields the findings.
+"""

@@ -9,6 +9,7 @@ from fireproof.model.ruleset import Chain, Ruleset, Table
 from fireproof.netfilter.hooks import MAX_JUMPS
 from fireproof.source.diagnostic import Diagnostic, Related, Severity
 
+REFUSED = True
 CODES = {
     "jump-loop": "a chain that can come back to itself",
     "jump-depth": "jumps nested deeper than the kernel allows",

@@ -23,6 +23,7 @@ from fireproof.model.statement import (
 from fireproof.netfilter.hooks import statement_allowed, statements
 from fireproof.source.diagnostic import Diagnostic, Related, Severity
 
+REFUSED = True
 CODES = {
     "wrong-place": "a statement in a chain where the kernel refuses it",
 }

@@ -30,6 +30,7 @@ from fireproof.verify.universe import interfaces_of
 if TYPE_CHECKING:
     from fireproof.lint.exact import Exact
 
+REFUSED = False
 CODES = {
     "unreachable-rule": "a rule whose packets are all taken by earlier rules",
     "never-matches": "a rule that can match nothing",
@@ -309,10 +310,10 @@ def _contradiction(box: Box, entry: Box, interfaces: Interfaces) -> str:
         if register is reg.IIF and known == Intervals.of(0):
             return "packets of this host come in by no interface"
         if register in (reg.IIF, reg.OIF):
-            known = [f"`{name}`" for number, name in enumerate(interfaces.names) if number in values]
-            if not known or len(known) > NAMED:
+            others = [f"`{name}`" for number, name in enumerate(interfaces.names) if number in values]
+            if not others or len(others) > NAMED:
                 return "no interface that packets take here is like that"
-            return f"the host has no interface {', '.join(known)}"
+            return f"the host has no interface {', '.join(others)}"
         if register is reg.CT_STATE:
             return "packets in that conntrack state do not come here"
         if register is reg.FAMILY:

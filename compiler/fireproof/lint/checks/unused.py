@@ -12,6 +12,7 @@ from fireproof.source.diagnostic import Diagnostic, Severity
 from fireproof.source.text import Span
 from fireproof.syntax.references import set_names
 
+REFUSED = False
 CODES = {
     "unused-chain": "a chain that no base chain leads to",
     "unused-set": "a set or map that no rule uses",
