@@ -112,20 +112,21 @@ class Maker:
             ]
             six = [{reg.FAMILY: 1, reg.IP6_SADDR: _number(a)} for a in ("2001:db8::1", "2001:db8::2", "2001:dead::1")]
             axes[0] = four + (six if self.family == "inet" else [])
-        axes.append([
-            {reg.L4PROTO: protocol, reg.DPORT: port, PRESENT: 1, WHOLE_FLAGS: int(port > 22), reg.TCP_FLAGS: flags}
-            for protocol in (6, 17, 1) for port in (10, 22, 50, 80, 443, 1000)
-            for flags in ((2, 18, 16, 194) if "flags" in self.kinds and protocol == 6 else (2,))
-        ] + [{reg.L4PROTO: protocol, PRESENT: 0, WHOLE_FLAGS: 0} for protocol in (6, 17, 1)])  # fmt: skip
-        if "flags" in self.kinds:
-            axes[-1] = [p for p in axes[-1] if p.get(reg.DPORT, 80) in (22, 80, 443)]
+        ports, marks = (10, 22, 50, 80, 443, 1000), (0, 1, 2, 5)
+        flags = (2, 18, 16, 194) if "flags" in self.kinds else (2,)
+        axes.append(
+            [
+                {reg.L4PROTO: protocol, reg.DPORT: port, PRESENT: 1, WHOLE_FLAGS: int(whole), reg.TCP_FLAGS: bits}
+                for protocol in (6, 17, 1)
+                for port in ((22, 80, 443) if "port" not in self.kinds else ports)
+                for whole, bits in ([(0, 0), *((1, bits) for bits in flags)] if protocol == 6 else [(1, 2)])
+            ]
+            + [{reg.L4PROTO: protocol, PRESENT: 0, WHOLE_FLAGS: 0} for protocol in (6, 17, 1)]
+        )
         axes.append([{reg.CT_STATE: state} for state in reg.STATES.values()])
         if "state" in self.kinds:
             axes[-1] = [{**values, reg.CT_MARK: mark} for values in axes[-1] for mark in (0, 1)]
-        if "mark" in self.kinds:
-            axes.append([{reg.MARK: mark} for mark in range(5)])
-        else:
-            axes.append([{reg.MARK: 0}, {reg.MARK: 1}, {reg.MARK: 2}, {reg.MARK: 5}])
+        axes.append([{reg.MARK: mark} for mark in (range(6) if "mark" in self.kinds else marks)])
         numbers = [{reg.IIF: iif, reg.OIF: oif} for iif in real for oif in real]
         axes.append(numbers if "interface" in self.kinds else numbers[:1])
         for parts in product(*axes):

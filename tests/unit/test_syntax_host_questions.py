@@ -78,6 +78,7 @@ def test_a_host_of_its_own_file() -> None:
     [
         ("interface eth9 { adress 1.2.3.4; }", "unexpected `adress`"),
         ("interface eth9 { address 1.2.3.4/33; }", "/33 is longer than the 32 bits"),
+        ("interface eth9 { address 1.2.3.4/0x21; }", "/33 is longer than the 32 bits"),
         ("interface eth9 { address 1.2.3.444; }", "is not a valid address"),
         ("interface eth9 { address $wan; }", "an address is needed here"),
         ("interface eth9 { route default dev eth9; }", "an interface has addresses and a zone"),

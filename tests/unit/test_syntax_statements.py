@@ -70,6 +70,7 @@ SETS = """\
         ("goto other", Verdict(VerdictTarget("goto", "other"))),
         ("counter", Counter()),
         ("counter packets 3 bytes 4", Counter(3, 4)),
+        ("counter packets 0x3 bytes 010", Counter(3, 8)),
         ("counter name hits", ObjectReference("counter", "hits")),
         ('counter name "hits"', ObjectReference("counter", "hits")),
         ("quota name budget", ObjectReference("quota", "budget")),

@@ -193,6 +193,7 @@ def test_several_flags_are_set_at_once() -> None:
         ("meta day 7", "7 is too large for day", "7", "the largest value is 6"),
         ('meta hour "24:00"', "`24:00` is not a time of day", '"24:00"', "08:00"),
         ('meta time "yesterday"', "`yesterday` is not a date", '"yesterday"', "2026"),
+        ('meta time "1960-01-01"', "`1960-01-01` is not a date", '"1960-01-01"', "2026"),
         ('iifname ""', "a name is empty", '""', ""),
         ('tcp dport "-5"', "`-5` is not an inet_service", '"-5"', ""),
         ('ct expiration "5x"', "`5x` is not a time", '"5x"', ""),

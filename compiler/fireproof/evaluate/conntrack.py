@@ -12,23 +12,16 @@ from dataclasses import dataclass, field
 from fireproof.evaluate import addresses, tcp
 from fireproof.evaluate.arrival import Arrival
 from fireproof.evaluate.concrete import Concrete
-from fireproof.evaluate.flowtable import (
-    ASSURED,
-    CONFIRMED,
-    DST_NAT,
-    NAT,
-    NAT_DONE,
-    SEEN_REPLY,
-    SRC_NAT,
-    Flow,
-    FlowTable,
-)
+from fireproof.evaluate.flowtable import NAT, NAT_DONE, Flow, FlowTable
 from fireproof.evaluate.flowtuple import FlowTuple, of_bytes, quoted
 from fireproof.evaluate.nat import Target, Translator
 from fireproof.evaluate.tcp_window import Segment
 from fireproof.model.expression import Interval, MapLookup
 from fireproof.model.host import Conntrack, Host
 from fireproof.netfilter.conntrack import (
+    ASSURED,
+    CONFIRMED,
+    DST_NAT,
     ERRORS,
     FIN,
     ICMP,
@@ -36,6 +29,8 @@ from fireproof.netfilter.conntrack import (
     NEVER_TRACKED_ICMPV6,
     QUERIES,
     SCTP,
+    SEEN_REPLY,
+    SRC_NAT,
     SYN,
     TCP,
     UDP,

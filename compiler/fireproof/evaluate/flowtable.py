@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from fireproof.evaluate import tcp
 from fireproof.evaluate.flowtuple import FlowTuple
+from fireproof.netfilter.conntrack import ASSURED, CONFIRMED, DST_NAT, SRC_NAT
 
-EXPECTED, SEEN_REPLY, ASSURED, CONFIRMED, SRC_NAT, DST_NAT = 1, 2, 4, 8, 16, 32
 SRC_NAT_DONE, DST_NAT_DONE, DYING = 128, 256, 512
 NAT_DONE = {"source": SRC_NAT_DONE, "destination": DST_NAT_DONE}
 NAT = {"source": SRC_NAT, "destination": DST_NAT}

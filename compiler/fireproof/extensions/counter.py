@@ -21,7 +21,9 @@ class Counter(ExtensionStatement):
 
 
 def _read(context: Any, node: Any) -> Counter:
-    return Counter(*(int(context.text(leaf)) for leaf in node.children if leaf is not None))
+    from fireproof.syntax.values import integer
+
+    return Counter(*(integer(context.text(leaf)) for leaf in node.children if leaf is not None))
 
 
 READERS = {"counter": _read}

@@ -27,7 +27,7 @@ from fireproof.model.statement import (
 )
 from fireproof.semantics import register as reg
 from fireproof.semantics.flight import Flight, Site, World, find_set, is_dynamic, read_parts
-from fireproof.semantics.implied import goes_on
+from fireproof.semantics.implied import goes_on, is_listed
 from fireproof.semantics.interfaces import Interfaces
 from fireproof.semantics.interval import Intervals
 from fireproof.semantics.match import index_positions, key_matches, matches
@@ -112,6 +112,8 @@ class Lowering:
                 ends = statement
                 if kind is Verdict:
                     continue
+                if isinstance(statement, VerdictMap) and reached is None:
+                    reached = algebra.both(box, is_listed(self.flight, statement, self.site))
             elif reached is None:
                 reached = box
             if isinstance(statement, ExtensionStatement):

@@ -8,7 +8,7 @@ chain of n rules costs n²/BLOCK small steps: below the cost of reading it up to
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from fireproof.lint.boxes import Field
 from fireproof.semantics.interval import Intervals
@@ -38,14 +38,6 @@ class _Axis:
     ended: list[int]
     anywhere: int
     """Rules that do not test the field."""
-
-
-@dataclass(slots=True)
-class Found:
-    """For one rule: the covers it overlaps, and the first one that takes all of it alone."""
-
-    overlapping: list[Cover] = field(default_factory=list)
-    alone: Cover | None = None
 
 
 def _axis(covers: list[Cover], key: Field) -> _Axis:

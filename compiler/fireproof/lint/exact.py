@@ -21,8 +21,8 @@ from fireproof.lint.coverage import Cover
 from fireproof.model.ruleset import Chain, Rule, Table
 from fireproof.model.statement import Match, Verdict, VerdictMap
 from fireproof.semantics import register as reg
-from fireproof.semantics.flight import Flight, Site, World
-from fireproof.semantics.implied import goes_on
+from fireproof.semantics.flight import Flight, Site, World, reach_of
+from fireproof.semantics.implied import goes_on, is_listed
 from fireproof.semantics.interfaces import Interfaces
 from fireproof.semantics.interval import Intervals
 from fireproof.semantics.match import matches
@@ -43,7 +43,23 @@ class Exact:
         self.flight: Flight[BDDFunction, Value] = Flight(world)
         self.flight.tracked = self.algebra.member(self.flight.read(reg.CT_STATE), reg.CT_STATE.bits, ENTRY)
         self._rules: dict[int, tuple[Rule, BDDFunction, bool, BDDFunction]] = {}
-        self.domain = self._tests({(r, 0, r.bits): values for r, values in DOMAINS.items()})
+        self._domain = self._tests({(r, 0, r.bits): values for r, values in DOMAINS.items()})
+        self._reaches: dict[reg.Register, tuple[int, bool]] = {}
+
+    def domain(self) -> BDDFunction:
+        """Packets as they can be: a header that reaches some byte has those before it."""
+        for register, row in self.algebra.registers.items():
+            reach = reach_of(register)
+            if reach is None or register in self._reaches:
+                continue
+            for other, (byte, whole) in self._reaches.items():
+                there = self.algebra.registers[other][0]
+                if byte <= reach[0] and (whole or not reach[1]):
+                    self._domain = self._domain & (~row[0] | there)
+                if reach[0] <= byte and (reach[1] or not whole):
+                    self._domain = self._domain & (~there | row[0])
+            self._reaches[register] = reach
+        return self._domain
 
     def _tests(self, tests: dict[Field, Intervals]) -> BDDFunction:
         found = self.algebra.true
@@ -69,6 +85,9 @@ class Exact:
             else:
                 if reached is None and not isinstance(statement, ENDS):
                     reached = found
+                elif reached is None and isinstance(statement, VerdictMap):
+                    listed = is_listed(self.flight, statement, site)
+                    reached = found if self._is_volatile(listed) else found & listed
                 condition = goes_on(self.flight, self.table, statement, site)
             if self._is_volatile(condition):
                 whole = False
@@ -90,7 +109,7 @@ class Exact:
 
     def is_empty(self, lowered: Lowered, entry: Box) -> bool:
         try:
-            inside = self.rule(lowered.rule)[2] & self.domain & self._tests(entry.tests)
+            inside = self.rule(lowered.rule)[2] & self.domain() & self._tests(entry.tests)
         except (DDMemoryError, OutOfNodes):
             return False
         return not inside.satisfiable()
@@ -101,7 +120,7 @@ class Exact:
             return []
         found: list[int] = []
         try:
-            rest = self.rule(lowered.rule)[2] & self.domain & self._tests(entry.tests)
+            rest = self.rule(lowered.rule)[2] & self.domain() & self._tests(entry.tests)
             # The largest first: what is left stays small, and few rules are named.
             for cover in sorted(covers, key=lambda c: len(c.tests)):
                 taken = self._cover(cover, chain)
@@ -109,7 +128,7 @@ class Exact:
                     continue
                 if not (rest & taken).satisfiable():
                     continue
-                rest = rest & ~taken
+                rest = rest & ~taken & self.domain()
                 found.append(cover.number)
                 if not rest.satisfiable():
                     return sorted(set(found))

@@ -33,7 +33,6 @@ CHAIN_TYPES: Mapping[tuple[str, str], tuple[str, ...]] = {
 }
 
 # Priorities of the kernel's own work; a chain with a smaller number runs before it.
-DEFRAG_PRIORITY = -400
 CONNTRACK_PRIORITY = -200
 # nat chains all run where the NAT core does, whatever they declare: their own priority only orders them among
 # themselves.

@@ -147,4 +147,3 @@ IPSEC_KEYS: Mapping[str, Key] = _by_name(
     Key("ip6 saddr", "ipv6_addr", 128, host_order=False),
     Key("ip6 daddr", "ipv6_addr", 128, host_order=False),
 )
-IPSEC_DIRECTIONS: frozenset[str] = frozenset(("in", "out"))

@@ -165,9 +165,6 @@ class Site:
     name: str
 
 
-Read = tuple[V, P]
-"""A value, and where it is there at all: a rule that reads what is not there does not match."""
-
 
 def read(flight: Flight[P, V], expression: Expression, site: Site) -> tuple[V, P]:
     """The value of an expression that is no concatenation."""
@@ -315,13 +312,24 @@ def _payload(flight: Flight[P, V], expression: Payload) -> tuple[V, P]:
 _ETHER_TYPE = Register("meta protocol", 16)
 
 
+REACHING = "transport header reaches byte "
+
+
+def reach_of(register: Register) -> tuple[int, bool] | None:
+    """The byte that a register of `_reaching` is about, and whether fragments count; None for other registers."""
+    if not register.name.startswith(REACHING):
+        return None
+    byte, _, rest = register.name.removeprefix(REACHING).partition(" ")
+    return int(byte), not rest
+
+
 @cache
 def _reaching(offset: int, bits: int) -> Register:
     """Whether a load of the transport header succeeds. A later fragment gives aligned loads of 1, 2 or 4 bytes only."""
     first, end = offset // 8, (offset + bits + 7) // 8
     size = end - first
     fast = size in (1, 2, 4) and first % size == 0
-    return Register(f"transport header reaches byte {end}{'' if fast else ' of no fragment'}", 1)
+    return Register(f"{REACHING}{end}{'' if fast else ' of no fragment'}", 1)
 
 
 _REGISTERS: dict[str, Register] = {

@@ -24,7 +24,7 @@ from fireproof.semantics import register as reg
 from fireproof.semantics.algebra import P, V
 from fireproof.semantics.flight import Flight, Site, find_set, read_parts
 from fireproof.semantics.interval import Intervals
-from fireproof.semantics.match import in_set
+from fireproof.semantics.match import in_set, index_positions
 
 _TCP = Intervals.of(6)
 _FAMILIES = {"ip": 0, "ip6": 1}
@@ -45,6 +45,13 @@ def goes_on(flight: Flight[P, V], table: Table, statement: Statement, site: Site
     for expression in _read_by(statement):
         found = algebra.both(found, _there(flight, expression, site))
     return found
+
+
+def is_listed(flight: Flight[P, V], statement: VerdictMap, site: Site) -> P:
+    """Where a verdict map has something to say; without a verdict the packet goes on behind the rule."""
+    values, there = read_parts(flight, statement.key, site)
+    indices = index_positions(statement.key)
+    return flight.world.algebra.both(there, in_set(flight, values, find_set(site, statement.map), site, indices))
 
 
 def _read_by(statement: Statement) -> list[Expression]:

@@ -111,7 +111,6 @@ class Pipeline(Generic[P, V]):
     note: Note[P] | None = None
     stateful: Callable[[Site, ExtensionStatement, P], P] | None = None
     update: Callable[[Flight[P, V], Site, SetUpdate | Meter, P], P] | None = None
-    at_stage: Callable[[str, Stage, Flight[P, V]], None] | None = None
     _stages: dict[str, list[Stage]] = field(default_factory=dict)
 
     def hook_stages(self, hook: str) -> list[Stage]:
@@ -194,8 +193,6 @@ class Pipeline(Generic[P, V]):
         for stage in self.hook_stages(hook):
             if algebra.is_false(live):
                 break
-            if self.at_stage is not None:
-                self.at_stage(hook, stage, flight)
             if stage.kind == "conntrack":
                 kept = self.tracker.track(flight, live)
                 fate.dropped = algebra.either(fate.dropped, algebra.both(live, algebra.negate(kept)))

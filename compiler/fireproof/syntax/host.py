@@ -103,7 +103,7 @@ def _interface_line(context: Context, interface: Interface, tree: Any) -> None:
     elif tree.data == "host_address":
         version, value, length = _address(context, tree.children[0])
         if tree.children[1] is not None:
-            length = int(tree.children[1])
+            length = values.integer(str(tree.children[1]))
         if length is None:
             length = _BITS[version]
         if length > _BITS[version]:
@@ -116,7 +116,7 @@ def _interface_line(context: Context, interface: Interface, tree: Any) -> None:
 def _conntrack_line(host: Host, tree: Any) -> None:
     word = str(tree.children[0])
     if tree.data == "host_max":
-        host.conntrack.max = int(word)
+        host.conntrack.max = values.integer(word)
         return
     if tree.data not in ("host_tcp_loose", "host_be_liberal"):
         raise MeaningError("conntrack has tcp_loose, be_liberal and max", tree, code="syntax")
@@ -140,7 +140,7 @@ def _route_line(context: Context, host: Host, tree: Any) -> None:
     else:
         version, value, length = _address(context, target)
         if length_leaf is not None:
-            length = int(length_leaf)
+            length = values.integer(str(length_leaf))
         if length is None:
             length = _BITS[version]
         if length > _BITS[version]:

@@ -171,7 +171,7 @@ def _setting(context: Context, found: NamedObject, tree: Any) -> None:
     if kind == "line_comment":
         found.comment = unquote(words[0])
     elif kind == "object_counter":
-        found.statement = Counter(int(words[0]), int(words[1]))
+        found.statement = Counter(values.integer(words[0]), values.integer(words[1]))
     elif kind == "object_quota":
         found.statement = read_amount(context, tree, tree.children)
     elif kind == "object_limit":

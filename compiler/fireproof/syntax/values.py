@@ -222,7 +222,7 @@ def _by_kind(context: Context, text: str, type: Type, leaf: Leaf) -> int | None:
         return milliseconds(text)
     if datatype.name in ("uid", "gid") and not _NUMBER.fullmatch(text):
         return _account(datatype.name, text, leaf)
-    if datatype.name == "classid" and re.fullmatch(r"[0-9a-fA-F]*:[0-9a-fA-F]*", text):
+    if datatype.name == "classid" and re.fullmatch(r"[0-9a-fA-F]{0,4}:[0-9a-fA-F]{0,4}", text):
         major, minor = text.split(":")
         return int(major or "0", 16) << 16 | int(minor or "0", 16)
     if kind == "boolean" and text in ("true", "false"):
@@ -263,9 +263,11 @@ def _date(text: str, leaf: Leaf) -> int:
 
     for pattern in ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d", "%Y/%m/%d %H:%M:%S", "%Y/%m/%d"):
         try:
-            return int(datetime.strptime(text, pattern).replace(tzinfo=UTC).timestamp()) * 1_000_000_000
+            seconds = int(datetime.strptime(text, pattern).replace(tzinfo=UTC).timestamp())
         except ValueError:
             continue
+        if seconds >= 0:
+            return seconds * 1_000_000_000
     raise MeaningError(f"`{text}` is not a date", leaf, 'write it as "2026-12-24 23:00:00"', "value")
 
 

@@ -22,6 +22,7 @@ from fireproof.model.ruleset import Chain, Ruleset, Table
 from fireproof.model.statement import Verdict, VerdictMap
 from fireproof.netfilter.hooks import CONNTRACK_PRIORITY
 from fireproof.semantics import register as reg
+from fireproof.semantics.flight import reach_of
 from fireproof.semantics.interfaces import Interfaces
 from fireproof.semantics.interval import Intervals
 from fireproof.source.diagnostic import Diagnostic, Related, Severity
@@ -346,23 +347,26 @@ def _points(one: _Pending) -> list[dict[Field, int]]:
             else:
                 low, high = random.choice(values.pairs)
                 point[key] = random.randint(low, high)
-        found.append(_Everywhere(point, random, sample))
+        found.append(_Everywhere(point, random))
     return found
 
 
 class _Everywhere(dict[Field, int]):
     """A point with a value for every field: those that the rule leaves open get one when they are asked for."""
 
-    def __init__(self, known: dict[Field, int], random: Random, sample: int) -> None:
+    def __init__(self, known: dict[Field, int], random: Random) -> None:
         super().__init__(known)
         self._random = random
-        self._sample = sample
 
     def get(self, key: Field, default: object = None) -> int:
         if key not in self:
             domain = DOMAINS.get(key[0])
+            reach = reach_of(key[0])
             if domain is not None:
                 self[key] = self._random.choice(domain.pairs)[0]
+            elif reach is not None and any(reach <= other for other in map(reach_of, {k[0] for k in self}) if other):
+                # A header that has the later bytes has the earlier ones.
+                self[key] = 1
             else:
                 self[key] = self._random.getrandbits(key[2])
         return self[key]
