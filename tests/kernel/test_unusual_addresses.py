@@ -24,7 +24,9 @@ TARGETS4 = (
     "198.51.100.7", "10.0.3.5", "10.0.1.1", "10.0.3.1", "0.0.0.0", "0.0.0.7", "127.0.0.1", "10.0.3.255", "10.0.3.0",
     "255.255.255.255", "240.0.0.1",
 )  # fmt: skip
-SOURCES6 = ("2001:db8:1::2", "::", "::1", "fe80::1", "feaa::1", "ff02::1", "2001:db8:2::1", "2001:db8:1::", "::ffff:1.2.3.4")
+SOURCES6 = (
+    "2001:db8:1::2", "::", "::1", "fe80::1", "feaa::1", "ff02::1", "2001:db8:2::1", "2001:db8:1::", "::ffff:1.2.3.4",
+)  # fmt: skip
 TARGETS6 = ("2001:db8:9::7", "2001:db8:3::5", "2001:db8:1::1", "2001:db8:3::", "::", "::1")
 
 
@@ -33,7 +35,8 @@ def test_unusual_addresses_fare_as_in_the_kernel() -> None:
     ruleset = load_text(HOST + RULES).require()
     pairs = [*product(SOURCES4, TARGETS4), *product(SOURCES6, TARGETS6)]
     different = []
-    with Oracle([Port(name, addresses) for name, addresses in PORTS.items()], [Route(*route) for route in ROUTES]) as oracle:
+    ports = [Port(name, addresses) for name, addresses in PORTS.items()]
+    with Oracle(ports, [Route(*route) for route in ROUTES]) as oracle:
         oracle.load(RULES)
         for source, target in pairs:
             raw = build.udp(source, 4000, target, 4001)
