@@ -146,6 +146,7 @@ delete element ip t s { 10.0.0.128/25 }
         ("quota q { }", "the quota `q` has no amount", "quota q"),
         ("limit l { }", "the limit `l` has no amount", "limit l"),
         ("ct helper h { }", "the ct helper `h` has no type", "ct helper h"),
+        ("set s { type mark; limit name l; }", "not named ones", "l"),
         ("quota- q { 5 mbytes; }", "unexpected `quota-`", "quota-"),
         ("chain- c { }", "unexpected `chain-`", "chain-"),
         ("ct herper h { }", "there is no object `ct herper`", "herper"),
@@ -191,6 +192,19 @@ def test_named_objects() -> None:
     }  # fmt: skip
     assert objects["synproxy", "p"].settings == {"mss": 1460, "wscale": 7, "flags": ["timestamp", "sack-perm"]}
     assert objects["secmark", "m"].settings == {"context": "system_u:object_r:x:s0"}
+
+
+def test_values_may_be_ranges() -> None:
+    found = table("""\
+ map m { type ipv4_addr : interval ipv4_addr; elements = { 10.0.0.1 : 10.1.0.1-10.1.0.9 }; }
+ map n { typeof tcp dport : interval ip daddr; elements = { 22 : 10.1.0.0/16 }; }""").sets
+    assert found["m"].elements[0].data == (Interval(one("10.1.0.1"), one("10.1.0.9")),)
+    assert (found["n"].data_typeof, found["n"].data) == ("ip daddr", ("ipv4_addr",))
+
+
+def test_a_synproxy_on_several_lines() -> None:
+    found = table("synproxy p { mss 1460; wscale 7; timestamp sack-perm; }").objects["synproxy", "p"]
+    assert found.settings == {"mss": 1460, "wscale": 7, "flags": ["timestamp", "sack-perm"]}
 
 
 def test_flowtables() -> None:

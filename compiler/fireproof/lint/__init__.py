@@ -10,7 +10,7 @@ from typing import Any
 
 from fireproof.lint import checks
 from fireproof.model.ruleset import Ruleset
-from fireproof.source.diagnostic import Diagnostic
+from fireproof.source.diagnostic import Diagnostic, Severity
 
 Check = Callable[[Ruleset], Iterable[Diagnostic]]
 
@@ -27,7 +27,7 @@ def check(ruleset: Ruleset, refused_only: bool = False) -> list[Diagnostic]:
     for module in modules():
         if module.REFUSED or not refused_only:
             run: Check = module.run
-            found += run(ruleset)
+            found += (d for d in run(ruleset) if d.severity is Severity.ERROR or not refused_only)
     order = {id(file): number for number, file in enumerate(ruleset.files)}
     found.sort(key=lambda d: (order.get(id(d.span.file), -1), d.span.start) if d.span else (-1, 0))
     return found

@@ -110,6 +110,8 @@ def _setting(context: Context, named: NamedSet, tree: Any, text: str) -> None:
     elif kind == "line_comment":
         named.comment = unquote(context.text(first))
     elif kind == "set_statement":
+        if first.data not in readers():
+            raise MeaningError("a set's elements have counters and limits of their own, not named ones", first)
         named.stateful = (*named.stateful, readers()[first.data](context, first))
     else:
         raise AssertionError(f"a line of a set that nothing reads: {kind}")
@@ -124,7 +126,8 @@ def _typeof(context: Context, named: NamedSet, tree: Any, text: str) -> None:
     named.typeof, _, data_text = (part.strip() for part in text.removeprefix("typeof").partition(":"))
     if data is None:
         return
-    named.data_typeof = data_text
+    # `interval` says that values may be ranges, which the values themselves show.
+    named.data_typeof = data_text.removeprefix("interval ").strip()
     if isinstance(data, Tree):
         types = selectors.types_of(selectors.concatenation(context, data, None))
         named.data = tuple(t.datatype.name for t in types)

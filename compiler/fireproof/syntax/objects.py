@@ -111,7 +111,7 @@ _LINES = {
     "counter": {"object_counter"},
     "quota": {"object_quota"},
     "limit": {"object_limit"},
-    "synproxy": {"object_synproxy", "object_synproxy_flags"},
+    "synproxy": {"object_synproxy", "object_mss", "object_wscale", "object_synproxy_flags"},
     "secmark": {"object_secmark"},
     "ct helper": {"object_helper", "object_l3proto"},
     "ct timeout": {"object_protocol", "object_l3proto", "object_policy"},
@@ -180,7 +180,7 @@ def _setting(context: Context, found: NamedObject, tree: Any) -> None:
         settings["type"], settings["protocol"] = unquote(words[0]), words[1]
     elif kind in ("object_l3proto", "object_protocol"):
         settings[kind.removeprefix("object_")] = words[0]
-    elif kind in ("object_dport", "object_size"):
+    elif kind in ("object_dport", "object_size", "object_mss", "object_wscale"):
         settings[kind.removeprefix("object_")] = values.integer(words[0])
     elif kind == "object_timeout":
         settings["timeout"] = milliseconds(words[0])

@@ -1,4 +1,4 @@
-"""Jump loops, and jumps nested deeper than the kernel allows (15 from a base chain; a goto takes no level)."""
+"""Loops of calls, and calls nested deeper than the kernel allows: 15 from a base chain, jumps and gotos alike."""
 
 from __future__ import annotations
 
@@ -23,12 +23,15 @@ def run(ruleset: Ruleset) -> Iterator[Diagnostic]:
 
 def _table(table: Table) -> Iterator[Diagnostic]:
     calls = calls_of(table)
-    loop = _loop(table, calls)
+    loop = find_loop(table, calls)
     if loop is not None:
+        based = {chain.name for chain in table.chains.values() if chain.base is not None}
+        refused = loop[0].caller.name in calls.reached([table.chains[name] for name in based])
         path = " → ".join([loop[0].caller.name, *(call.chain.name for call in loop)])
         yield Diagnostic(
-            "jump-loop", Severity.ERROR, f"chains call each other in a circle: {path}", loop[0].rule.span, "",
-            "the kernel refuses this once a base chain leads here",
+            "jump-loop", Severity.ERROR if refused else Severity.WARNING,
+            f"chains call each other in a circle: {path}", loop[0].rule.span, "",
+            "the kernel refuses this" if refused else "the kernel refuses this once a base chain leads here",
             tuple(Related("then", c.rule.span) for c in loop[1:8]),
         )  # fmt: skip
         return
@@ -40,15 +43,18 @@ def _table(table: Table) -> Iterator[Diagnostic]:
                 assert first is not None
                 yield Diagnostic(
                     "jump-depth", Severity.ERROR,
-                    f"jumps from `{chain.name}` are nested {levels} deep, the kernel allows {MAX_JUMPS - 1}",
-                    first.rule.span, "", "use `goto` where nothing follows the call, or flatten the chains",
+                    f"calls from `{chain.name}` are nested {levels} deep, the kernel allows {MAX_JUMPS - 1}",
+                    first.rule.span, "", "flatten the chains; a goto counts like a jump",
                 )  # fmt: skip
 
 
-def _loop(table: Table, calls: Calls) -> list[Call] | None:
-    """The calls of some circle. Iterative: a million chains in a row must not exhaust the stack."""
+def find_loop(table: Table, calls: Calls) -> list[Call] | None:
+    """The calls of some circle, of one that base chains lead to first.
+
+    Iterative: a million chains in a row must not exhaust the stack.
+    """
     done: set[str] = set()
-    for start in table.chains:
+    for start in sorted(table.chains, key=lambda name: table.chains[name].base is None):
         if start in done:
             continue
         path: list[Call] = []
@@ -75,7 +81,7 @@ def _loop(table: Table, calls: Calls) -> list[Call] | None:
 
 
 def _depth(chain: Chain, calls: Calls, known: dict[str, tuple[int, Call | None]]) -> tuple[int, Call | None]:
-    """Levels of jumps below a chain, and the call that begins the deepest. There are no loops."""
+    """Levels of calls below a chain, and the call that begins the deepest. There are no loops."""
     stack = [chain.name]
     while stack:
         name = stack[-1]
@@ -88,7 +94,7 @@ def _depth(chain: Chain, calls: Calls, known: dict[str, tuple[int, Call | None]]
             continue
         best: tuple[int, Call | None] = (0, None)
         for call in calls.by_caller.get(name, ()):
-            levels = known[call.chain.name][0] + (call.kind == "jump")
+            levels = known[call.chain.name][0] + 1
             if levels > best[0] or best[1] is None:
                 best = (levels, call)
         known[name] = best

@@ -1,51 +1,52 @@
-"""Statements where the kernel does not allow them: `dnat` in postrouting, `reject` in prerouting NAT, and so on."""
+"""Statements and matches where the kernel does not allow them: `dnat` in postrouting, `fib saddr oif` in output."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from fireproof.extensions.connlimit import ConnectionLimit
 from fireproof.lint.calls import calls_of, hooks_reaching
-from fireproof.model.expression import Ct, Meta
-from fireproof.model.ruleset import Chain, Ruleset, Table
+from fireproof.model.expression import Ct, Expression, Fib, Ipsec, Meta, OsFingerprint, Payload, Routing, SocketKey
+from fireproof.model.ruleset import Chain, Rule, Ruleset, Table
 from fireproof.model.statement import (
     Duplicate,
     FlowOffload,
     Forward,
     Mangle,
+    Match,
     Nat,
     Notrack,
+    ObjectReference,
     Queue,
     Reject,
     Statement,
     Synproxy,
     Tproxy,
 )
-from fireproof.netfilter.hooks import statement_allowed, statements
+from fireproof.netfilter.hooks import expression_allowed, statement_allowed, statements
 from fireproof.source.diagnostic import Diagnostic, Related, Severity
+from fireproof.syntax.references import expressions, walk
 
 REFUSED = True
 CODES = {
     "wrong-place": "a statement in a chain where the kernel refuses it",
 }
 
+_STATEMENTS = statements()
 _NAMES: dict[type, str] = {
     Reject: "reject", Notrack: "notrack", Queue: "queue", Tproxy: "tproxy", Synproxy: "synproxy", Duplicate: "dup",
-    Forward: "fwd", FlowOffload: "flow",
+    Forward: "fwd", FlowOffload: "flow", ConnectionLimit: "ct count",
 }  # fmt: skip
 
 
 def run(ruleset: Ruleset) -> Iterator[Diagnostic]:
-    known = statements()
     for table in ruleset.tables.values():
         reaching = hooks_reaching(table, calls_of(table))
         for chain in table.chains.values():
             bases = reaching.get(chain.name, [])
             verdicts: dict[str, Chain | None] = {}
             for rule in chain.rules:
-                for statement in rule.statements:
-                    name = _name(statement)
-                    if not name or name not in known:
-                        continue
+                for name in _names(rule):
                     if name not in verdicts:
                         verdicts[name] = next((base for base in bases if not _allowed(name, table, base)), None)
                     base = verdicts[name]
@@ -60,20 +61,63 @@ def run(ruleset: Ruleset) -> Iterator[Diagnostic]:
                         )  # fmt: skip
 
 
+_PLAIN = (Payload,)
+"""What nearly every rule reads: legal everywhere."""
+
+
+def _names(rule: Rule) -> Iterator[str]:
+    """What stands in a rule, by the names of the tables of what is legal where."""
+    for statement in rule.statements:
+        if name := _name(statement):
+            yield name
+        if type(statement) is Match and type(statement.left) in _PLAIN:
+            continue
+        for expression in expressions(statement):
+            for inner in walk(expression):
+                if name := _expression_name(inner):
+                    yield name
+        for inner_statement in getattr(statement, "stateful", ()):
+            if name := _name(inner_statement):
+                yield name
+
+
+def _expression_name(expression: Expression) -> str:
+    if isinstance(expression, Fib):
+        return "fib type" if expression.result == "type" else "fib oif"
+    if isinstance(expression, Routing):
+        return "rt mtu" if expression.key == "mtu" else "rt"
+    if isinstance(expression, Ipsec):
+        return f"ipsec {expression.direction}"
+    if isinstance(expression, Meta):
+        return _META.get(expression.key, "")
+    return {SocketKey: "socket", OsFingerprint: "osf", Ct: "ct"}.get(type(expression), "")
+
+
+_META = {
+    "ipsec": "meta ipsec", "secpath": "meta ipsec", "sdif": "meta sdif", "sdifname": "meta sdif",
+    "ibrname": "meta ibrname", "obrname": "meta ibrname", "ibriport": "meta ibrname", "obriport": "meta ibrname",
+}  # fmt: skip
+
+
 def _name(statement: Statement) -> str:
+    """The name of a statement that is not legal everywhere; empty for the others."""
+    name = ""
     if isinstance(statement, Nat):
         return statement.kind
     if isinstance(statement, Mangle):
-        if isinstance(statement.target, Meta):
-            return f"meta {statement.target.key} set"
-        if isinstance(statement.target, Ct):
-            return f"ct {statement.target.key} set"
-        return ""
-    return _NAMES.get(type(statement), "")
+        if isinstance(statement.target, Meta | Ct):
+            name = f"{'meta' if isinstance(statement.target, Meta) else 'ct'} {statement.target.key} set"
+    elif isinstance(statement, ObjectReference):
+        name = f"{statement.kind} set"
+    else:
+        name = _NAMES.get(type(statement), "")
+    return name if name in _STATEMENTS else ""
 
 
 def _allowed(name: str, table: Table, base: Chain) -> bool:
     assert base.base is not None
+    if name not in _STATEMENTS:
+        return expression_allowed(name, table.family, base.base.type, base.base.hook)
     return statement_allowed(name, table.family, base.base.type, base.base.hook)
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from fireproof.lint.boxes import DOMAINS, Box, Field
 from fireproof.lint.calls import Calls, calls_of, hooks_reaching
 from fireproof.lint.chain_rules import Lowered, Lowering, is_open
-from fireproof.lint.checks.nesting import _loop
+from fireproof.lint.checks.nesting import find_loop
 from fireproof.lint.coverage import BLOCK, Block, Cover, bits, holds_all
 from fireproof.lint.volatile import volatile_of
 from fireproof.model.ruleset import Chain, Ruleset, Table
@@ -83,7 +83,8 @@ class _TableCheck:
         self.entries: dict[str, Box] = {}
 
     def run(self) -> Iterator[Diagnostic]:
-        if _loop(self.table, self.calls) is not None:
+        loop = find_loop(self.table, self.calls)
+        if loop is not None and loop[0].caller.name in self.bases:
             return
         self._enter()
         for chain in self.table.chains.values():
