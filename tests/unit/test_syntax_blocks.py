@@ -49,6 +49,8 @@ def test_heads_and_bodies() -> None:
         ONE.replace("tcp dport", "tcp \\\n   dport"),
         ONE.replace("table inet t", "table \\\n inet \\\n t"),
         ONE.replace("tcp dport", "tcp \\\r\n dport"),
+        ONE.replace("tcp dport", "\\\n\\\n tcp dport"),
+        ONE.replace("chain c", "\\\n chain c"),
         ONE.replace(" accept", " accept # done; }"),
         ONE.replace("chain c {", 'chain c { # { ; " }\n#}\n'),
         "# {\n" + ONE + "# }",
@@ -76,6 +78,27 @@ def test_comments_inside_lists_and_assertions() -> None:
     assert len(made) == 1
     assert made[0].question.quantifier == "no"
     assert len(made[0].question.clauses) == 1
+
+
+def test_lines_that_begin_with_a_continuation() -> None:
+    found = table("""\\
+ define p = 22
+ set s {
+\\
+ type inet_service
+\\
+ elements = { $p }
+ }
+ chain c {
+\\
+ type filter hook input priority 0
+\\
+ policy drop
+ }""")
+    assert len(found.sets["s"].elements) == 1
+    base = found.chains["c"].base
+    assert base is not None
+    assert base.policy == "drop"
 
 
 def test_marks_inside_quotes_are_text() -> None:

@@ -273,6 +273,8 @@ def test_selectors(selector: str) -> None:
         ("masquerade to 1.2.3.4", "`masquerade` chooses the address itself", "1.2.3.4", ":PORT"),
         ("dnat ip to 1.2.3.9-1.2.3.1", "this range ends before it starts", "1.2.3.9-1.2.3.1", "swap"),
         ("snat tcp to 1.2.3.4", "NAT works on ip or ip6", "tcp", ""),
+        ("tcp dport 1 tproxy ether to :5", "tproxy works on ip or ip6", "ether", ""),
+        ("fwd arp to 1.2.3.4 device lo", "forwarded to an ip or ip6 address", "arp", ""),
         ("log level noisy", "`noisy` is not a log level", "noisy", ""),
         ("log level info group 2", "a message goes to a group or to the system log", "info group 2", ""),
         ("log level audit group 2", "`level audit` goes with no other option", "audit group 2", ""),

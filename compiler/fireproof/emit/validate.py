@@ -3,7 +3,8 @@
 The proof goes rule by rule. Two rulesets are equal when the same base chains stand at the same places in the same
 order, and corresponding rules match the same packets before each of their actions, and do the same things. Rules that
 are equal as they stand need no more; for the others packet sets compare what they match. This is sufficient, not
-necessary: rulesets that reach the same end by different rules are reported as different here.
+necessary: rulesets that reach the same end by different rules are reported as different here. Named sets are compared
+by name and contents: two of the same contents are not the same set, since anybody may change one.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from oxidd.util import DDMemoryError
 
 from fireproof.extensions.counter import Counter
 from fireproof.extensions.quota import Quota
-from fireproof.model.expression import Element, Interval, MapLookup, SetLiteral
+from fireproof.model.expression import Element, Hash, Interval, MapLookup, Meta, Numgen, SetLiteral
 from fireproof.model.ruleset import Chain, Flowtable, NamedObject, NamedSet, Rule, Ruleset, Table
 from fireproof.model.statement import (
     Log,
@@ -24,8 +25,11 @@ from fireproof.model.statement import (
     Match,
     Meter,
     Nat,
+    Notrack,
+    ObjectReference,
     Queue,
     Reject,
+    ResetOption,
     SetUpdate,
     Statement,
     Verdict,
@@ -34,10 +38,12 @@ from fireproof.model.statement import (
 from fireproof.netfilter.reject import ICMPX_TO_ICMP, ICMPX_TO_ICMPV6
 from fireproof.semantics import register as reg
 from fireproof.semantics.flight import Flight, Site, World, read_parts, width
+from fireproof.semantics.implied import goes_on
 from fireproof.semantics.interfaces import Interfaces
 from fireproof.semantics.interval import Intervals
 from fireproof.semantics.match import matches
 from fireproof.source.text import Span
+from fireproof.syntax.references import expressions, walk
 from fireproof.verify.diagram import Diagrams, OutOfNodes, Value
 from fireproof.verify.universe import interfaces_of
 
@@ -176,18 +182,17 @@ def _same_object(found: NamedObject, other: NamedObject) -> bool:
     def plain(named: NamedObject) -> object:
         return _action(named.statement) if named.statement is not None else None
 
-    ignored = ("l3proto",)
-    mine = {k: v for k, v in found.settings.items() if k not in ignored}
-    theirs = {k: v for k, v in other.settings.items() if k not in ignored}
-    return plain(found) == plain(other) and mine == theirs
+    def settings(named: NamedObject) -> dict[str, object]:
+        return {"l3proto": named.table.family, **named.settings} if named.kind.startswith("ct ") else named.settings
+
+    return plain(found) == plain(other) and settings(found) == settings(other)
 
 
 # ---- sets ----------------------------------------------------------------------------------------------------------
 def _set_difference(named: NamedSet, other: NamedSet) -> str:
-    if (named.key, named.data) != (other.key, other.data) and (named.key_bits, named.data_bits) != (
-        other.key_bits,
-        other.data_bits,
-    ):
+    mine = [*zip(named.key, named.key_bits, strict=True), *zip(named.data, named.data_bits, strict=True)]
+    theirs = [*zip(other.key, other.key_bits, strict=True), *zip(other.data, other.data_bits, strict=True)]
+    if (len(named.key), len(mine)) != (len(other.key), len(theirs)) or not all(map(_same_type, mine, theirs)):
         return "its type is not the same"
     # `dynamic` follows from the rules that add elements, `interval` from the elements: the kernel's listing may leave
     # them out. Without `timeout` elements would stay for ever.
@@ -200,6 +205,11 @@ def _set_difference(named: NamedSet, other: NamedSet) -> str:
     if _content(named.elements) != _content(other.elements):
         return "its elements are not the same"
     return ""
+
+
+def _same_type(one: tuple[str, int], other: tuple[str, int]) -> bool:
+    """By name; a number that `typeof` took from a header may be listed as a plain one of its width."""
+    return one == other or (one[1] == other[1] and "integer" in (one[0], other[0]))
 
 
 def _content(elements: Iterable[Element]) -> object:
@@ -260,14 +270,27 @@ class _Prover:
         plain = dict.fromkeys(name for name in names if not name.endswith("*"))
         patterns = dict.fromkeys(name.removesuffix("*") for name in names if name.endswith("*"))
         self.interfaces = Interfaces(plain, patterns)
+        self.frames = any(table.family == "netdev" for table in source.tables.values())
         self._fresh()
 
     def _fresh(self) -> None:
         self.algebra = Diagrams(NODES)
-        world: World[BDDFunction, Value] = World(self.algebra, self.interfaces, None)
-        self.flight: Flight[BDDFunction, Value] = Flight(world, tracked=self.algebra.true)
+        self._keys: dict[tuple[str, tuple[Value, ...]], str] = {}
+        world: World[BDDFunction, Value] = World(
+            self.algebra, self.interfaces, None, frames=self.frames, cut=True, opaque=self._looked_up
+        )
+        self.flight: Flight[BDDFunction, Value] = Flight(world)
+        self.flight.tracked = self._tracked(self.flight)
+
+    def _tracked(self, flight: Flight[BDDFunction, Value]) -> BDDFunction:
+        """Without a conntrack entry only the state can be read."""
         states = Intervals((s, s) for s in (reg.NEW, reg.ESTABLISHED, reg.RELATED))
-        self.flight.tracked = self.algebra.member(self.flight.read(reg.CT_STATE), reg.CT_STATE.bits, states)
+        return self.algebra.member(flight.read(reg.CT_STATE), reg.CT_STATE.bits, states)
+
+    def _looked_up(self, name: str, values: list[tuple[Value, int]]) -> str:
+        """One name for each set and key: what a set holds at one key says nothing about another."""
+        key = name, tuple(value for value, _ in values)
+        return self._keys.setdefault(key, f"{name}, key {len(self._keys)}")
 
     def rule(self, table: Table, rule: Rule, other_table: Table, other: Rule, number: int) -> str:
         if self.algebra.manager.approx_num_inner_nodes() > NODES // 2:
@@ -295,32 +318,27 @@ class _Prover:
         """Each action with the packets that come to it, and at the end those that come through."""
         found: list[tuple[BDDFunction, Statement | None]] = []
         condition = self._family(table)
-        site = Site(table, "rule")
+        last = rule.statements[-1] if rule.statements else None
+        if isinstance(last, Reject):
+            # nft asks first of all in the rule for what a reject needs.
+            condition = condition & goes_on(self.flight, table, last, Site(table, "rule"))
+        flight = self.flight
+        chances = changes = 0
         for statement in rule.statements:
+            chances += _draws(statement)
+            site = Site(table, f"rule, number {chances}")
             if isinstance(statement, Match):
-                condition = condition & matches(self.flight, statement, Site(table, "rule"))
+                condition = condition & matches(flight, statement, site)
                 continue
-            condition = condition & self._implied(table, statement, site)
+            condition = condition & goes_on(flight, table, statement, site)
             found.append((condition, statement))
+            if isinstance(statement, Mangle | Notrack | ResetOption) or _changes_flow(statement):
+                # What is read from here on may have changed: it has nothing to do with what was read before.
+                changes += 1
+                flight = self.flight.copy()
+                flight.label = f"change {changes}"
+                flight.tracked = self._tracked(flight)
         return [*found, (condition, None)]
-
-    def _implied(self, table: Table, statement: Statement, site: Site) -> BDDFunction:
-        """The matches that nft puts in front of a statement by itself."""
-        if isinstance(statement, Reject):
-            if statement.kind == "tcp-reset":
-                return self.algebra.member(self.flight.read(reg.L4PROTO), 8, Intervals.of(6))
-            if statement.kind in ("icmp", "icmpv6"):
-                return self.flight.is_family(0 if statement.kind == "icmp" else 1)
-        if isinstance(statement, Nat) and statement.family in ("ip", "ip6"):
-            return self.flight.is_family(0 if statement.family == "ip" else 1)
-        if isinstance(statement, Mangle):
-            _, there = read_parts(self.flight, statement.target, site)
-            _, value = read_parts(self.flight, statement.value, site)
-            return there & value
-        if isinstance(statement, VerdictMap | SetUpdate | Meter):
-            _, there = read_parts(self.flight, statement.key, site)
-            return there
-        return self.algebra.true
 
     def _same_action(self, table: Table, one: Statement, other_table: Table, other: Statement) -> bool:
         if _action(one) == _action(other):
@@ -375,6 +393,19 @@ def _same_target(one: object, other: object) -> bool:
     if not isinstance(one.map, SetLiteral) or not isinstance(other.map, SetLiteral):
         return one == other
     return one.key == other.key and _content(one.map.elements) == _content(other.map.elements)
+
+
+def _changes_flow(statement: Statement) -> bool:
+    return isinstance(statement, ObjectReference) and statement.kind.startswith("ct ")
+
+
+def _draws(statement: Statement) -> bool:
+    """Whether a statement asks chance, or a counter of its own, each time."""
+    return any(
+        isinstance(inner, Numgen | Hash) or (isinstance(inner, Meta) and inner.key == "random")
+        for expression in expressions(statement)
+        for inner in walk(expression)
+    )
 
 
 def width_of(statement: VerdictMap) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Generic, Protocol
@@ -66,6 +67,8 @@ class World(Generic[P, V]):
     """Whether a transport header may end early, so that each load of it can fail by itself."""
     sites: dict[tuple[Rule, int], Site] = field(default_factory=dict)
     runtime: Runtime[P, V] | None = None
+    opaque: Callable[[str, list[tuple[V, int]]], str] | None = None
+    """Names the contents of a named set at a key, where what its text says must not count."""
 
 
 @dataclass(slots=True)
@@ -163,7 +166,6 @@ class Site:
 
     table: Table
     name: str
-
 
 
 def read(flight: Flight[P, V], expression: Expression, site: Site) -> tuple[V, P]:
@@ -505,6 +507,11 @@ def _map(flight: Flight[P, V], expression: MapLookup, site: Site) -> tuple[V, P]
     indices = index_positions(expression.key)
     values, there = read_parts(flight, expression.key, site)
     bits = reg.IIF.bits if expression.datatype in ("ifname", "iface_index") else expression.bits
+    if flight.world.opaque is not None and isinstance(source, NamedSet):
+        name = flight.world.opaque(source.name, values)
+        register = reg.choice_register(f"value of {name}", bits, f"the contents of map `{source.name}`")
+        known = flight.choose(f"answer of {name}", f"the contents of map `{source.name}`")
+        return flight.arriving(register), algebra.both(there, known)
     if flight.world.runtime is not None and isinstance(source, NamedSet) and is_dynamic(source):
         held = flight.world.runtime.find(flight, source, values)
         if held is None:

@@ -115,6 +115,9 @@ def in_set(
 ) -> P:  # fmt: skip
     """Membership. A set that changes at run time holds what its text says, or something else: a free choice."""
     algebra = flight.world.algebra
+    if isinstance(source, NamedSet) and flight.world.opaque is not None:
+        name = flight.world.opaque(source.name, values)
+        return flight.choose(f"answer of {name}", f"the contents of set `{source.name}`")
     if isinstance(source, NamedSet) and is_dynamic(source) and flight.world.runtime is not None:
         held = flight.world.runtime.find(flight, source, values)
         return algebra.false if held is None else algebra.true

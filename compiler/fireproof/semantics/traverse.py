@@ -157,16 +157,20 @@ class Traversal(Generic[P, V]):
                         break
                 elif kind is Verdict:
                     assert isinstance(statement, Verdict)
+                    if statement.target.kind == "continue":
+                        # Goes on within the rule.
+                        continue
                     verdict = statement.target.kind
                     live, returned = self._verdict(statement.target, chain, rule, hit, live, returned, result, depth)
                     break
                 elif kind is VerdictMap:
                     assert isinstance(statement, VerdictMap)
-                    live, returned = self._verdict_map(
+                    live, returned, hit = self._verdict_map(
                         statement, chain, rule, index, hit, live, returned, result, depth
                     )
-                    verdict = "vmap"
-                    break
+                    if algebra.is_false(hit):
+                        verdict = "vmap"
+                        break
                 else:
                     hit, ends = self._statement(statement, chain, rule, index, hit, result)
                     if ends:
@@ -217,18 +221,22 @@ class Traversal(Generic[P, V]):
     def _verdict_map(
         self, statement: VerdictMap, chain: Chain, rule: Rule, index: int, hit: P, live: P, returned: P,
         result: Result[P], depth: int,
-    ) -> tuple[P, P]:  # fmt: skip
+        ) -> tuple[P, P, P]:  # fmt: skip
+        """Live and returned parts, and where the rule goes on: the elements that say `continue`."""
         algebra = self.flight.world.algebra
         site = self._site(chain, rule, index)
         source = find_set(site, statement.map)
+        onward = algebra.false
         values, there = read_parts(self.flight, statement.key, site)
         hit = algebra.both(hit, there)
         if not isinstance(source, SetLiteral) and is_dynamic(source):
             if self.flight.world.runtime is not None:
                 held = self.flight.world.runtime.find(self.flight, source, values)
                 if held is not None and isinstance(held.data, VerdictTarget) and not algebra.is_false(hit):
-                    return self._verdict(held.data, chain, rule, hit, live, returned, result, depth)
-                return live, returned
+                    if held.data.kind == "continue":
+                        return live, returned, hit
+                    return (*self._verdict(held.data, chain, rule, hit, live, returned, result, depth), onward)
+                return live, returned, onward
             hit = algebra.both(
                 hit, self.flight.choose(f"map {source.name} at {site.name}", f"the contents of map `{source.name}`")
             )
@@ -241,8 +249,11 @@ class Traversal(Generic[P, V]):
                 continue
             hit = algebra.both(hit, algebra.negate(part))
             assert isinstance(element.data, VerdictTarget)
+            if element.data.kind == "continue":
+                onward = algebra.either(onward, part)
+                continue
             live, returned = self._verdict(element.data, chain, rule, part, live, returned, result, depth)
-        return live, returned
+        return live, returned, onward
 
     # ---- statements that are no verdict ----------------------------------------------------------------------------
     def _statement(
@@ -332,10 +343,9 @@ class Traversal(Generic[P, V]):
         if statement.stateful:
             what = " ".join(filter(None, (getattr(inner, "sometimes", None) for inner in statement.stateful)))
             if what:
-                return algebra.both(
-                    hit, self.flight.choose(f"{what} in {name} at {site.name}", f"{what} of set `{name}`")
-                )
-        if isinstance(statement, SetUpdate) and statement.operation == "add":
+                choice = self.flight.choose(f"{what} in {name} at {site.name}", f"{what} of set `{name}`")
+                hit = algebra.both(hit, choice)
+        if isinstance(statement, Meter) or statement.operation != "delete":
             # A full set refuses new elements, and the rule stops there.
             return algebra.both(
                 hit, self.flight.choose(f"room in {name} at {site.name}", f"whether set `{name}` has room")

@@ -37,6 +37,8 @@ def read(path: str, span: Span | None = None) -> SourceFile:
             ) from None
         try:
             data = _content(descriptor, path, span)
+        except OSError as error:
+            raise input_error("bad-file", f"cannot read {path}: {error.strerror}", span) from None
         finally:
             os.close(descriptor)
     if len(data) > MAX_FILE:

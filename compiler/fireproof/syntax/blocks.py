@@ -21,7 +21,8 @@ MAX_HEAD = 16 * 1024
 
 _MARK = re.compile(r'"[^"\n]*"|#[^\n]*|\\\r?\n|[{};\n]')
 _OBJECT = r"(?:set|map|flowtable|counter|quota|limit|secmark|synproxy|ct\s+\w+)\b(?![.\/-])"
-_REMARKS = re.compile(r"(?:\s|#[^\n]*)*")
+_BLANK = re.compile(r"(?:\s|\\\r?\n)*")
+_REMARKS = re.compile(r"(?:\s|\\\r?\n|#[^\n]*)*")
 _VERB = r"(?:add|create|insert|replace|delete|destroy|flush|list|reset|rename)"
 _HEADS = {
     "top": re.compile(rf"(?:{_VERB}\s+)?(?:(table|chain|host|assert)\b(?![.\/-])|({_OBJECT}))"),
@@ -74,18 +75,15 @@ def split(file: SourceFile, diagnostics: Diagnostics) -> list[Line]:
 
     def finish(end: int) -> None:
         nonlocal closed, start
-        if context == "assert":
-            # A question may have remarks within; those in front are not part of it.
-            remarks = _REMARKS.match(text, start, end)
-            start = remarks.end() if remarks else start
-        raw = text[start:end]
-        stripped = raw.strip()
-        if stripped:
-            first = start + (len(raw) - len(raw.lstrip()))
+        # A question may have remarks within; those in front are not part of it.
+        blank = (_REMARKS if context == "assert" else _BLANK).match(text, start, end)
+        start = blank.end() if blank else start
+        length = len(text[start:end].rstrip())
+        if length:
             if closed is None:
-                lines.append(Line(first, first + len(stripped)))
+                lines.append(Line(start, start + length))
             else:
-                closed.tail = (first, first + len(stripped))
+                closed.tail = (start, start + length)
         closed = None
 
     for mark in _MARK.finditer(text):
@@ -101,10 +99,13 @@ def split(file: SourceFile, diagnostics: Diagnostics) -> list[Line]:
                 finish(at)
                 start = mark.end()
         elif what == "{":
-            head = text[start:at].strip() if not inline and at - start <= MAX_HEAD else ""
+            head = ""
+            if not inline and at - start <= MAX_HEAD:
+                blank = _BLANK.match(text, start, at)
+                first = blank.end() if blank else start
+                head = text[first:at].rstrip()
             kind = _block_kind(context, head) if head else ""
             if kind:
-                first = start + (len(text[start:at]) - len(text[start:at].lstrip()))
                 block = Line(first, first + len(head), kind, [], at)
                 lines.append(block)
                 stack.append((lines, context, block))

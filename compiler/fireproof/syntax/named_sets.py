@@ -70,6 +70,9 @@ def _line(
     tree = builder.parse(file, line.start, line.end, "set_line")
     if tree is None:
         return
+    if tree.data == "set_elements":
+        raise Problem("syntax", "the elements are not a plain list", line.start, line.end,
+                      help="write `elements = { …, … }`")  # fmt: skip
     try:
         _setting(builder.context(named.table, builder.scope), named, tree, file.text[line.start : line.end])
     except MeaningError as problem:

@@ -148,7 +148,8 @@ def _object(
             raise Problem("syntax", f"the {kind} `{name}` has no {missing[0]}", line.start, line.end)
         if kind in ("quota", "limit") and found.statement is None:
             raise Problem("syntax", f"the {kind} `{name}` has no amount", line.start, line.end)
-        _check_conntrack(found, line)
+        if kind.startswith("ct "):
+            _check_conntrack(found, line)
     table.objects[kind, name] = found
 
 

@@ -376,6 +376,8 @@ def _fwd(context: Context, node: Node) -> Forward:
         return Forward(_device(context, node.children[0]))
     family, address, device = node.children
     name = context.text(family.children[0])
+    if name not in ADDRESS:
+        raise MeaningError("a packet is forwarded to an ip or ip6 address", family, code="value")
     return Forward(_device(context, device), name, selectors.value(context, address, ADDRESS.get(name)))
 
 

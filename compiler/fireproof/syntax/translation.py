@@ -126,6 +126,8 @@ def _nat_value(context: Context, node: Any, type: Type) -> Key | Expression:
 def tproxy(context: Context, node: Node) -> Tproxy:
     family_node, target = node.children
     family = context.text(family_node.children[0]) if family_node else None
+    if family is not None and family not in ADDRESS:
+        raise MeaningError("tproxy works on ip or ip6", family_node, code="value")
     address, port, _ = _nat_target(context, target, family)
     if address is not None and family is None:
         family = context.family if context.family in ("ip", "ip6") else guess_family(context, target)

@@ -7,6 +7,7 @@ come after others (established, related) the solver looks for the history as wel
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from time import monotonic
 
 from oxidd.bdd import BDDFunction
 from oxidd.util import DDMemoryError
@@ -23,7 +24,7 @@ from fireproof.semantics.flight import Flight, World
 from fireproof.semantics.interval import Intervals
 from fireproof.semantics.pipeline import Fate, needs_conntrack
 from fireproof.semantics.register import Register
-from fireproof.verify.diagram import NODES, Choice, Diagrams, OutOfNodes, Value
+from fireproof.verify.diagram import NODES, Choice, Diagrams, OutOfNodes, OutOfTime, Value
 from fireproof.verify.journey import Journey
 from fireproof.verify.members import Membership, mentioned_interfaces, opens_here
 from fireproof.verify.tracking import RoleTracker, never_tracked
@@ -85,8 +86,10 @@ def ask(ruleset: Ruleset, question: Question, nodes: int = NODES, seconds: float
         return Answer(question, "unknown", reason=beyond)
     try:
         if question.subject == "connection":
-            return _connection(ruleset, question, nodes)
-        return _packet(ruleset, question, nodes, seconds)
+            return _connection(ruleset, question, nodes, monotonic() + seconds)
+        return _packet(ruleset, question, nodes, monotonic() + seconds)
+    except OutOfTime:
+        return Answer(question, "unknown", reason=f"no answer within {seconds:g} s")
     except (DDMemoryError, OutOfNodes):
         return Answer(question, "unknown", reason=f"the packet sets grew beyond {nodes} nodes")
 
@@ -123,8 +126,8 @@ def _world(ruleset: Ruleset, question: Question, algebra: Diagrams) -> World[BDD
     )
 
 
-def _connection(ruleset: Ruleset, question: Question, nodes: int) -> Answer:
-    algebra = Diagrams(nodes)
+def _connection(ruleset: Ruleset, question: Question, nodes: int, deadline: float) -> Answer:
+    algebra = Diagrams(nodes, deadline)
     world = _world(ruleset, question, algebra)
     journey = Journey(world, ruleset)
     membership = Membership(ruleset, journey.flight())
@@ -256,8 +259,8 @@ def can_be_new(membership: Membership[P, V], loose: bool) -> P:
     )
 
 
-def _packet(ruleset: Ruleset, question: Question, nodes: int, seconds: float) -> Answer:
-    algebra = Diagrams(nodes)
+def _packet(ruleset: Ruleset, question: Question, nodes: int, deadline: float) -> Answer:
+    algebra = Diagrams(nodes, deadline)
     world = _world(ruleset, question, algebra)
     loose = ruleset.host.conntrack.tcp_loose if ruleset.host else True
     from_here = opens_here(question)
@@ -288,7 +291,7 @@ def _packet(ruleset: Ruleset, question: Question, nodes: int, seconds: float) ->
     if world.conntrack:
         from fireproof.verify.history import after_a_flow
 
-        total = _merged(total, after_a_flow(ruleset, question, seconds))
+        total = _merged(total, after_a_flow(ruleset, question, deadline))
     return total
 
 

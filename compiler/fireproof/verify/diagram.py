@@ -8,6 +8,7 @@ interfaces; what is met later comes last.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from time import monotonic
 
 from oxidd.bdd import BDDFunction, BDDManager
 from oxidd.util import DDMemoryError
@@ -32,6 +33,10 @@ class OutOfNodes(Exception):
     """The diagrams grew beyond what was allowed: the answer is not known."""
 
 
+class OutOfTime(Exception):
+    """The time for the question is over: the answer is not known."""
+
+
 @dataclass(frozen=True, slots=True)
 class Choice:
     name: str
@@ -41,7 +46,9 @@ class Choice:
 class Diagrams:
     """The algebra. One instance for one world of questions; diagrams of different instances do not mix."""
 
-    def __init__(self, nodes: int = NODES) -> None:
+    def __init__(self, nodes: int = NODES, deadline: float | None = None) -> None:
+        """`deadline` is a moment of time.monotonic(); past it OutOfTime is raised."""
+        self.deadline = deadline
         self.manager = BDDManager(nodes, max(nodes // 8, 1 << 14), 1)
         self.true: BDDFunction = self.manager.true()
         self.false: BDDFunction = self.manager.false()
@@ -55,6 +62,8 @@ class Diagrams:
 
     # ---- conditions ------------------------------------------------------------------------------------------------
     def both(self, left: BDDFunction, right: BDDFunction) -> BDDFunction:
+        if self.deadline is not None and monotonic() > self.deadline:
+            raise OutOfTime
         return left & right
 
     def either(self, left: BDDFunction, right: BDDFunction) -> BDDFunction:

@@ -8,6 +8,8 @@ and anybody can send one; an ICMP error about a flow may come from any router.
 
 from __future__ import annotations
 
+from time import monotonic
+
 from fireproof.model.assertion import Question
 from fireproof.model.ruleset import Ruleset
 from fireproof.netfilter.conntrack import ERRORS, IGNORED_FLAGS, SENSIBLE_FLAGS, WITH_PORTS
@@ -18,6 +20,7 @@ from fireproof.semantics.interval import Intervals
 from fireproof.semantics.pipeline import needs_conntrack
 from fireproof.semantics.register import Register
 from fireproof.verify.answer import Answer, Member, _claimed, _rejected, can_be_new
+from fireproof.verify.diagram import OutOfTime
 from fireproof.verify.journey import ACK, ICMP_REPLIES, SYN, SYN_ACK, Journey
 from fireproof.verify.members import Membership, mentioned_interfaces, opens_here
 from fireproof.verify.solver import Condition, Terms, Value
@@ -34,12 +37,12 @@ KINDS = ("reply", "again", "related", "related again")
 from the other side or from the opener's."""
 
 
-def after_a_flow(ruleset: Ruleset, question: Question, seconds: float) -> Answer:
+def after_a_flow(ruleset: Ruleset, question: Question, deadline: float) -> Answer:
     """The answer for the packets of a question that are established or related."""
     found: Answer | None = None
     for kind in KINDS:
         for opened_here in (False, True):
-            case = _Case(ruleset, question, kind, opened_here, seconds)
+            case = _Case(ruleset, question, kind, opened_here, deadline)
             found = _merge(found, case.answer())
     assert found is not None
     return found
@@ -54,13 +57,13 @@ def _merge(one: Answer | None, other: Answer) -> Answer:
 class _Case:
     """One way a flow can have been opened, and one kind of packet after it."""
 
-    def __init__(self, ruleset: Ruleset, question: Question, kind: str, opened_here: bool, seconds: float) -> None:
+    def __init__(self, ruleset: Ruleset, question: Question, kind: str, opened_here: bool, deadline: float) -> None:
         self.ruleset = ruleset
         self.question = question
         self.kind = kind
         self.opened_here = opened_here
-        self.milliseconds = int(seconds * 1000)
-        self.terms = Terms()
+        self.deadline = deadline
+        self.terms = Terms(deadline)
         interfaces = interfaces_of(ruleset, mentioned_interfaces(question))
         self.world: World[Condition, Value] = World(self.terms, interfaces, ruleset.host, needs_conntrack(ruleset))
         self.journey: Journey[Condition, Value] = Journey(self.world, ruleset)
@@ -117,7 +120,7 @@ class _Case:
         good, passing = self._solve([*described, passed], state, from_here)
         bad, failing = self._solve([*described, terms.negate(passed)], state, from_here)
         if "unknown" in (good, bad):
-            reason = f"the solver found no answer about {_words(self.kind)} within {self.milliseconds / 1000:g} s"
+            reason = f"the solver found no answer about {_words(self.kind)} in time"
             return Answer(question, "unknown", [], passing, failing, reason=reason, interfaces=names)
         if good == bad == "unsat":
             return Answer(question, "never", empty=True, interfaces=names)
@@ -187,6 +190,12 @@ class _Case:
             same = terms.either(same, fits)
         return terms.either(terms.negate(icmp), same)
 
+    def _milliseconds(self) -> int:
+        left = self.deadline - monotonic()
+        if left <= 0:
+            raise OutOfTime
+        return int(left * 1000) + 1
+
     def _ordinary(self) -> Condition:
         """Packets as programs send them: TCP opens with SYN, TTLs are not about to run out, nothing is padded."""
         terms = self.terms
@@ -206,9 +215,9 @@ class _Case:
 
     def _solve(self, conditions: list[Condition], state: int, from_here: bool) -> tuple[str, Member | None]:
         """Whether the conditions can hold together, and if so how: with ordinary packets where that is possible."""
-        answer, model = self.terms.solve([*conditions, self._ordinary()], self.milliseconds)
+        answer, model = self.terms.solve([*conditions, self._ordinary()], self._milliseconds())
         if model is None:
-            answer, model = self.terms.solve(conditions, self.milliseconds)
+            answer, model = self.terms.solve(conditions, self._milliseconds())
         if model is None:
             return answer, None
         registers, choices = self.terms.assignment(model)

@@ -78,6 +78,12 @@ class Membership(Generic[P, V]):
                 )
         return found
 
+    def _whole(self) -> P:
+        """No fragment: the more-fragments bit and the offset are zero."""
+        fragment = reg.header_slices("ip", 48, 16)[0].register
+        offset = self.algebra.slice(self.flight.read(fragment), 16, 0, 14)
+        return self.any(self.flight.is_family(1), self.algebra.member(offset, 14, Intervals.of(0)))
+
     def opening(self) -> P:
         """A proper first packet: SYN alone for TCP, a request for ICMP, no fragment, a whole transport header."""
         flight = self.flight
@@ -86,17 +92,13 @@ class Membership(Generic[P, V]):
         icmp6 = self.is_in(reg.L4PROTO, Intervals.of(_ICMPV6))
         requests4 = Intervals((kind << 8, kind << 8) for (number, kind) in ICMP_REPLIES if number == _ICMP)
         requests6 = Intervals((kind << 8, kind << 8) for (number, kind) in ICMP_REPLIES if number == _ICMPV6)
-        fragment = reg.header_slices("ip", 48, 16)[0].register
-        whole = self.algebra.member(
-            self.algebra.slice(flight.read(fragment), 16, 0, 14), 14, Intervals.of(0)
-        )  # the more-fragments bit and the offset
         return self.all(
             self.sound(),
             self.is_in(reg.TRANSPORT, Intervals.of(1)),
             self.any(self.no(tcp), self.is_in(reg.TCP_FLAGS, Intervals.of(SYN))),
             self.any(self.no(icmp4), self.all(flight.is_family(0), self.is_in(reg.SPORT, requests4))),
             self.any(self.no(icmp6), self.all(flight.is_family(1), self.is_in(reg.SPORT, requests6))),
-            self.any(flight.is_family(1), whole),
+            self._whole(),
             self.is_in(reg.TTL, Intervals.of(2, 255)),
             self.is_in(reg.HOPLIMIT, Intervals.of(2, 255)),
         )
@@ -202,7 +204,9 @@ class Membership(Generic[P, V]):
 
     def packet(self, question: Question) -> P:
         """Anything may arrive, as long as it is IP."""
-        return self.all(self.sound(), self.exists(opens_here(question)), self.described(question))
+        # Connection tracking puts fragments together before any chain of the usual priorities sees them.
+        whole = self._whole() if self.flight.world.conntrack else self.algebra.true
+        return self.all(self.sound(), whole, self.exists(opens_here(question)), self.described(question))
 
 
 def opens_here(question: Question) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import Any, TypeAlias
 
 import z3
 
 from fireproof.semantics.interval import Intervals
 from fireproof.semantics.register import Register
+from fireproof.verify.diagram import OutOfTime
 
 Condition: TypeAlias = Any
 """A `z3.BoolRef`; Z3 publishes no types."""
@@ -18,7 +20,9 @@ Value: TypeAlias = Any
 class Terms:
     """The algebra. Constants are folded on the way, so that what is plainly false is seen to be."""
 
-    def __init__(self) -> None:
+    def __init__(self, deadline: float | None = None) -> None:
+        """`deadline` is a moment of time.monotonic(); past it OutOfTime is raised."""
+        self.deadline = deadline
         self.context = z3.Context()
         self.true: Condition = z3.BoolVal(True, self.context)
         self.false: Condition = z3.BoolVal(False, self.context)
@@ -27,6 +31,8 @@ class Terms:
 
     # ---- conditions ------------------------------------------------------------------------------------------------
     def both(self, left: Condition, right: Condition) -> Condition:
+        if self.deadline is not None and monotonic() > self.deadline:
+            raise OutOfTime
         if z3.is_true(left) or z3.is_false(right):
             return right
         if z3.is_true(right) or z3.is_false(left):
