@@ -202,6 +202,8 @@ class _Case:
         found = terms.true
         for label in ("first", ""):
             flight = Flight(self.world, label=label)
+            usual = Intervals((p, p) for p in (1, 6, 17, 58))
+            found = terms.both(found, terms.member(flight.read(reg.L4PROTO), 8, usual))
             tcp = terms.member(flight.read(reg.L4PROTO), 8, Intervals.of(6))
             flags = Intervals.of(SYN) if label else Intervals((f, f) for f in (SYN_ACK, ACK))
             found = terms.both(
